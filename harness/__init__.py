@@ -1,0 +1,1 @@
+"""A comparative benchmarking harness for self-supervised image representation learning."""

@@ -1,0 +1,1 @@
+"""Features, k-NN, linear probes, collapse diagnostics."""

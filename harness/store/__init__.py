@@ -1,0 +1,1 @@
+"""One directory a cell: atomic writes, locks, provenance."""

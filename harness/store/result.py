@@ -1,0 +1,109 @@
+"""What one cell leaves behind. Owns the schema of `result.json`; never reads or writes it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.suite.cell import Cell, Frozen
+
+RESULT_VERSION = 1
+
+
+class Cost(Frozen):
+    """What the numbers cost, on the hardware named in the provenance."""
+
+    train_seconds: float
+    """Wall seconds in training, summed over interruptions, without evaluation."""
+    evaluation_seconds: float
+    """Wall seconds in feature extraction, probes, neighbours and diagnostics."""
+    steps: int
+    """Optimiser steps."""
+    views_seen: int
+    """Augmented images through the encoder that is trained."""
+    views_per_second: float | None
+    """views_seen / train_seconds."""
+    peak_memory_bytes: int
+    """CUDA: most memory allocated on the device; CPU: the process's highest resident set so far, an upper bound."""
+    encoder_flops_per_view: int | None
+    """Floating-point operations of one forward pass of one view through the encoder (a multiply-add is two), by torch's counter."""
+    parameters: int
+    """Trainable parameters of encoder, heads and predictor."""
+
+
+class Provenance(Frozen):
+    """Which code, libraries and machine made the numbers."""
+
+    method_digest: str
+    """Of the method's file, comments and docstrings left out."""
+    shared_digest: str
+    """Of the rooms every method shares (data, backbones, training, evaluation, the methods' parts), likewise."""
+    commit: str | None
+    dirty: bool | None
+    """Whether tracked files differed from the commit; None outside a checkout."""
+    versions: dict[str, str]
+    """python, torch, torchvision, timm, numpy."""
+    device: str
+    threads: int
+    host: str
+    platform: str
+    started: str
+    """UTC, ISO 8601."""
+    finished: str
+    resumed: int
+    """How often training was resumed from a checkpoint."""
+
+
+class Failure(Frozen):
+    """Why a cell has no metrics."""
+
+    kind: str
+    """Name of the exception."""
+    message: str
+    traceback: str
+    epoch: int | None
+    step: int | None
+    """Last optimiser step begun."""
+
+
+class CurvePoint(Frozen):
+    """One reading during training."""
+
+    epoch: int
+    """Epochs completed."""
+    step: int
+    values: dict[str, float]
+    """loss, lr, and at the evaluation's cadence knn5_top1 and the collapse diagnostics."""
+
+
+class Result(Frozen):
+    """One cell's outcome. Metrics are per cent where they are accuracies; larger is better for every name in `metrics`."""
+
+    version: Literal[1] = RESULT_VERSION
+    id: str
+    cell: Cell
+    status: Literal["done", "failed"]
+    metrics: dict[str, float] = {}
+    """linear_top1, linear_top5, knn5_top1, lbfgs_top1: last epoch, on the cell's evaluation split."""
+    hits: dict[str, str] = {}
+    """Per metric, a bit an image of the evaluation split in its order: base64 of numpy.packbits."""
+    evaluation_images: int = 0
+    diagnostics: dict[str, Any] = {}
+    """Collapse diagnostics at the end of training, `collapsed` among them."""
+    curves: tuple[CurvePoint, ...] = ()
+    cost: Cost | None = None
+    provenance: Provenance
+    failure: Failure | None = None
+
+
+def pack_hits(hits: npt.NDArray[np.bool_]) -> str:
+    """One bit an image, as text."""
+    return base64.b64encode(np.packbits(hits).tobytes()).decode()
+
+
+def unpack_hits(text: str, images: int) -> npt.NDArray[np.bool_]:
+    """The inverse of `pack_hits`, for so many images."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8), count=images).astype(bool)

@@ -1,0 +1,1 @@
+"""The one trainer: loop, optimisers, schedules, precision, checkpoints."""
