@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from harness.suite.cell import Cell, Frozen
 
-RESULT_VERSION = 1
+RESULT_VERSION: Final = 1
 
 
 class Cost(Frozen):
@@ -29,7 +30,8 @@ class Cost(Frozen):
     peak_memory_bytes: int
     """CUDA: most memory allocated on the device; CPU: the process's highest resident set so far, an upper bound."""
     encoder_flops_per_view: int | None
-    """Floating-point operations of one forward pass of one view through the encoder (a multiply-add is two), by torch's counter."""
+    """Floating-point operations of one forward pass of one view through the encoder (a multiply-add is two), by torch's
+    counter."""
     parameters: int
     """Trainable parameters of encoder, heads and predictor."""
 
@@ -43,9 +45,9 @@ class Provenance(Frozen):
     """Of the rooms every method shares (data, backbones, training, evaluation, the methods' parts), likewise."""
     commit: str | None
     dirty: bool | None
-    """Whether tracked files differed from the commit; None outside a checkout."""
+    """Whether the tracked files of the harness and the methods differed from the commit; None outside a checkout."""
     versions: dict[str, str]
-    """python, torch, torchvision, timm, numpy."""
+    """python, torch, torchvision, timm, numpy, scikit-learn."""
     device: str
     threads: int
     host: str
@@ -80,19 +82,19 @@ class CurvePoint(Frozen):
 
 
 class Result(Frozen):
-    """One cell's outcome. Metrics are per cent where they are accuracies; larger is better for every name in `metrics`."""
+    """One cell's outcome. Accuracies are per cent; larger is better for every name in `metrics`."""
 
     version: Literal[1] = RESULT_VERSION
     id: str
     cell: Cell
     status: Literal["done", "failed"]
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = Field(default_factory=dict)
     """linear_top1, linear_top5, knn5_top1, lbfgs_top1: last epoch, on the cell's evaluation split."""
-    hits: dict[str, str] = {}
+    hits: dict[str, str] = Field(default_factory=dict)
     """Per metric, a bit an image of the evaluation split in its order: base64 of numpy.packbits."""
     evaluation_images: int = 0
-    diagnostics: dict[str, Any] = {}
-    """Collapse diagnostics at the end of training, `collapsed` among them."""
+    diagnostics: dict[str, Any] = Field(default_factory=dict)
+    """Collapse diagnostics at the end of training, `collapsed` (bool) among them; null where a value is not finite."""
     curves: tuple[CurvePoint, ...] = ()
     cost: Cost | None = None
     provenance: Provenance
