@@ -1,0 +1,119 @@
+"""Digests of the code that makes the numbers. Reads source files as text; never imports or runs them.
+
+A digest is taken of the parsed program, so comments, docstrings and layout do not enter it, nor does the version of
+Python that reads it: nobody's results go stale over a docstring.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+SOURCES = Path(__file__).resolve().parents[2]
+"""The directory that holds the packages `harness` and `methods`."""
+
+SHARED = (
+    "harness/data",
+    "harness/backbones.py",
+    "harness/training",
+    "harness/evaluation",
+    "harness/streams.py",
+)
+"""What every method's numbers rest on, besides those files in `methods/` that are no method's own."""
+
+
+def code_digest(paths: Iterable[Path], root: Path) -> str:
+    """SHA-256 of the programs in these files, each under its path relative to `root`, in any order."""
+    digest = hashlib.sha256()
+    for path in sorted(set(paths)):
+        digest.update(f"{path.relative_to(root).as_posix()}\n{_program(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def shared_digest(root: Path = SOURCES) -> str:
+    """Of the shared rooms and of the parts that methods share."""
+    files: list[Path] = []
+    for name in SHARED:
+        place = root / name
+        files.extend(place.rglob("*.py") if place.is_dir() else [place] if place.exists() else [])
+    methods = set(method_files(root).values())
+    files.extend(path for path in (root / "methods").rglob("*.py") if path not in methods)
+    return code_digest(files, root)
+
+
+def method_digest(name: str, root: Path = SOURCES) -> str:
+    """Of the method's file and of the other methods' files it builds on.
+
+    Raises:
+        KeyError: there is no file for a method of this name.
+    """
+    methods = method_files(root)
+    needed: dict[str, Path] = {}
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        if current not in needed:
+            needed[current] = methods[current]
+            waiting.extend(other for other in _imported(methods[current]) if other in methods)
+    return code_digest(needed.values(), root)
+
+
+def method_files(root: Path = SOURCES) -> dict[str, Path]:
+    """The files of `methods/` that define METHOD, by the method's name, which is the file's."""
+    return {path.stem: path for path in sorted((root / "methods").glob("*.py")) if _defines_method(path)}
+
+
+def _defines_method(path: Path) -> bool:
+    for statement in _tree(path).body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else ()
+        targets = [statement.target] if isinstance(statement, ast.AnnAssign) else targets
+        if any(isinstance(target, ast.Name) and target.id == "METHOD" for target in targets):
+            return True
+    return False
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Last parts of all names this file imports: modules, and what is taken from them."""
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.ImportFrom):
+            yield (node.module or "").rpartition(".")[2]
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.name.rpartition(".")[2] for alias in node.names)
+
+
+def _tree(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # half edited: its text is all there is to go by
+        return ast.Module([ast.Assign([ast.Name("text")], ast.Constant(path.read_bytes()))], [])
+
+
+def _program(path: Path) -> str:
+    return "".join(_parts(_tree(path)))
+
+
+def _parts(node: object) -> Iterator[str]:
+    """The tree as text. Unlike `ast.dump`, empty fields are left out, since Python versions differ in them."""
+    if isinstance(node, ast.AST):
+        yield f"{type(node).__name__}("
+        for field, value in ast.iter_fields(node):
+            if value is not None and value != []:
+                yield f"{field}="
+                yield from _parts(value)
+        if isinstance(node, ast.Constant) and node.value is None:
+            yield "None"
+        yield ")"
+    elif isinstance(node, list):
+        for item in node:
+            if not _is_bare_string(item):
+                yield from _parts(item)
+                yield ","
+    else:
+        yield repr(node)
+
+
+def _is_bare_string(node: object) -> bool:
+    """A docstring of a module, class, function or attribute; such a statement does nothing when it runs."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
