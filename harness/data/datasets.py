@@ -1,0 +1,225 @@
+"""The datasets by name: splits, sizes, normalisation and crops of the protocol, and where their files live.
+
+Owns no pixels and reads no dataset: it is quick to import and knows nothing of torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+HOME_VARIABLE = "HARNESS_DATA"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class DataError(ValueError):
+    """A dataset that cannot be used as asked: what is wrong with it, where, and what to do."""
+
+
+class DataMissing(DataError):
+    """A dataset that is not on this machine: what to fetch, where to put it, and the command."""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What the protocol says of one dataset; None where the user's own images decide."""
+
+    name: str
+    title: str
+    classes: int | None
+    channels: Literal[1, 3]
+    native_size: int | None
+    """Side in pixels of the square images as published; None where they differ."""
+    image_size: int
+    """Side in pixels of training views and evaluation images in the protocol."""
+    mean: tuple[float, ...]
+    """Per channel, of pixels in [0, 1]."""
+    std: tuple[float, ...]
+    splits: Mapping[str, int]
+    """Images in each split; empty where the user's own images decide."""
+    storage: Literal["packed", "streamed"]
+    """One memory-mapped uint8 array, or JPEG files decoded as they are needed."""
+    source: str
+    """What to fetch and where it comes from, for messages."""
+    get: Literal["embedded", "download", "copy"]
+    """Packed on first use from an installed library; downloaded on request; or only from a copy that the user has."""
+    pretrain: tuple[str, ...] = ("train",)
+    """Splits shown to the self-supervised method; the probe trains on `train` and is scored on `test`."""
+    eval_resize: int | None = None
+    """Shorter edge before the centre crop to `image_size` in evaluation; None: resized straight where sizes differ."""
+
+
+_ALL = (
+    DatasetInfo(
+        # Real, in every scikit-learn: the test part of UCI's optical digits, in their order. The last fifth is kept
+        # apart as test, because shuffling would put the same writers' digits on both sides. Mean and std are of the
+        # 1,437 others.
+        name="digits",
+        title="Digits (scikit-learn, 8x8)",
+        classes=10,
+        channels=1,
+        native_size=8,
+        image_size=8,
+        mean=(0.3054,),
+        std=(0.3753,),
+        splits={"train": 1437, "test": 360},
+        storage="packed",
+        source="comes with scikit-learn",
+        get="embedded",
+    ),
+    DatasetInfo(
+        name="fashion_mnist",
+        title="Fashion-MNIST",
+        classes=10,
+        channels=1,
+        native_size=28,
+        image_size=28,
+        mean=(0.2860,),
+        std=(0.3530,),
+        splits={"train": 60_000, "test": 10_000},
+        storage="packed",
+        source="the four idx*-ubyte.gz files of Fashion-MNIST (Debian: package dataset-fashion-mnist)",
+        get="download",
+    ),
+    DatasetInfo(
+        name="cifar10",
+        title="CIFAR-10",
+        classes=10,
+        channels=3,
+        native_size=32,
+        image_size=32,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+        splits={"train": 50_000, "test": 10_000},
+        storage="packed",
+        source="cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html",
+        get="download",
+    ),
+    DatasetInfo(
+        name="cifar100",
+        title="CIFAR-100",
+        classes=100,
+        channels=3,
+        native_size=32,
+        image_size=32,
+        mean=(0.5071, 0.4867, 0.4408),
+        std=(0.2675, 0.2565, 0.2761),
+        splits={"train": 50_000, "test": 10_000},
+        storage="packed",
+        source="cifar-100-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html",
+        get="download",
+    ),
+    DatasetInfo(
+        name="stl10",
+        title="STL-10",
+        classes=10,
+        channels=3,
+        native_size=96,
+        image_size=64,
+        eval_resize=70,
+        mean=(0.43, 0.42, 0.39),
+        std=(0.27, 0.26, 0.27),
+        splits={"train": 5_000, "unlabeled": 100_000, "test": 8_000},
+        pretrain=("train", "unlabeled"),
+        storage="packed",
+        source="stl10_binary.tar.gz from https://cs.stanford.edu/~acoates/stl10",
+        get="download",
+    ),
+    DatasetInfo(
+        # The published test set has no labels: `test` is the official validation set.
+        name="tiny_imagenet",
+        title="Tiny ImageNet",
+        classes=200,
+        channels=3,
+        native_size=64,
+        image_size=64,
+        mean=(0.480, 0.448, 0.398),
+        std=(0.277, 0.269, 0.282),
+        splits={"train": 100_000, "test": 10_000},
+        storage="packed",
+        source="tiny-imagenet-200.zip from http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        get="download",
+    ),
+    DatasetInfo(
+        name="imagenet100",
+        title="ImageNet-100",
+        classes=100,
+        channels=3,
+        native_size=None,
+        image_size=224,
+        eval_resize=256,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        splits={"train": 126_689, "test": 5_000},
+        storage="streamed",
+        source="a copy of ImageNet (ILSVRC 2012), and the list of 100 classes published with CMC (imagenet100.txt)",
+        get="copy",
+    ),
+    DatasetInfo(
+        name="imagenet",
+        title="ImageNet (ILSVRC 2012)",
+        classes=1000,
+        channels=3,
+        native_size=None,
+        image_size=224,
+        eval_resize=256,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        splits={"train": 1_281_167, "test": 50_000},
+        storage="streamed",
+        source="ILSVRC 2012's train and val images from https://image-net.org (an account is needed)",
+        get="copy",
+    ),
+    DatasetInfo(
+        name="image_folder",
+        title="A folder of images",
+        classes=None,
+        channels=3,
+        native_size=None,
+        image_size=224,
+        eval_resize=256,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        splits={},
+        storage="streamed",
+        source="your own images as train/CLASS/*.jpg and test/CLASS/*.jpg",
+        get="copy",
+    ),
+)
+
+DATASETS: Mapping[str, DatasetInfo] = MappingProxyType({info.name: info for info in _ALL})
+
+
+def dataset_info(name: str) -> DatasetInfo:
+    """The dataset of that name; DataError with the known names if there is none."""
+    if name not in DATASETS:
+        raise DataError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+def data_directory(explicit: str | Path | None = None) -> Path:
+    """Where prepared datasets live: explicitly set, else $HARNESS_DATA, else `ssl-harness` in the user's cache."""
+    chosen = explicit or os.environ.get(HOME_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    cache = os.environ.get("XDG_CACHE_HOME")
+    # The XDG specification has relative paths ignored.
+    return (Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache") / "ssl-harness"
+
+
+def missing(name: str, data_dir: Path) -> DataMissing:
+    """The error for a dataset that has not been prepared in `data_dir`."""
+    info = dataset_info(name)
+    extra = " --classes imagenet100.txt" if name == "imagenet100" else ""
+    copy = f"harness data prepare {name} --from PATH{extra}"
+    ways = f"run `{copy}`, where PATH is your copy"
+    if info.get == "download":
+        ways = f"run `harness data prepare {name}` to download it, or `{copy}`, where PATH is a copy you have"
+    return DataMissing(
+        f"{info.title} is not prepared: nothing at {data_dir / name}. What to fetch: {info.source}. Then {ways}. "
+        f"The data directory is set by --data-dir or ${HOME_VARIABLE}."
+    )

@@ -1,0 +1,230 @@
+"""Packed datasets on disk. Owns `<data directory>/<name>/`: what is in it, how it gets there and how it is read.
+
+A prepared dataset is one directory: `manifest.json` beside `pixels.npy` (N, H, W, C) uint8 and `labels.npy` (N,)
+int64, in which every split is a range of rows. It is built under another name and renamed when complete, under a lock
+of the operating system: it is there whole or not at all, and two processes never build it at once. No file of a
+complete set is ever written again. Never knows a dataset's own format, except the digits that scikit-learn carries;
+knows nothing of torch.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from harness.data.datasets import DataError, dataset_info, missing
+
+FORMAT = 1
+MANIFEST, PIXELS, LABELS = "manifest.json", "pixels.npy", "labels.npy"
+
+Pixels = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is in a prepared dataset."""
+
+    name: str
+    fingerprint: str
+    """SHA-256 over every pixel and label, and over the splits' names and sizes."""
+    splits: dict[str, tuple[int, int]]
+    """First row and the row after the last, by split."""
+    shape: tuple[int, ...]
+    """(N, H, W, C) of the packed pixels; (N,) of a streamed set."""
+    classes: tuple[str, ...]
+    """Class names in the order of the labels."""
+    root: str | None = None
+    """Streamed sets: the folder that the files' names are relative to."""
+    format: int = FORMAT
+
+
+class PackedWriter:
+    """Writes one packed set, a chunk at a time and in the order of its splits, hashing what it writes."""
+
+    def __init__(self, directory: Path, name: str, shape: tuple[int, int, int, int], classes: tuple[str, ...]) -> None:
+        """`shape` is (N, H, W, C) over all splits."""
+        self._directory, self._name, self._shape, self._classes = directory, name, shape, classes
+        self._splits: dict[str, tuple[int, int]] = {}
+        self._labels: list[Labels] = []
+        self._rows = 0
+        self._digest = hashlib.sha256()
+        # Not a memory map: on a full disk a map dies of SIGBUS, where writing raises an error that can be told.
+        self._file: BinaryIO = (directory / PIXELS).open("wb")
+        np.lib.format.write_array_header_1_0(
+            self._file, {"descr": "|u1", "fortran_order": False, "shape": tuple(int(side) for side in shape)}
+        )
+
+    def add(self, split: str, pixels: Pixels, labels: npt.NDArray[Any]) -> None:
+        """Append a chunk of a split: (n, H, W, C) uint8 and (n,) integers, -1 where there is no label."""
+        assert pixels.dtype == np.uint8, pixels.dtype
+        assert pixels.shape == (len(labels), *self._shape[1:]), (pixels.shape, self._shape)
+        assert split not in self._splits or self._splits[split][1] == self._rows, f"{split} is not contiguous"
+        data = np.ascontiguousarray(pixels).tobytes()
+        self._file.write(data)
+        self._digest.update(data)
+        self._labels.append(labels.astype(np.int64))
+        first = self._splits.get(split, (self._rows, 0))[0]
+        self._rows += len(labels)
+        self._splits[split] = (first, self._rows)
+
+    def close(self) -> Manifest:
+        """Finish the files; the manifest, already written beside them."""
+        assert self._rows == self._shape[0], (self._rows, self._shape)
+        labels = np.concatenate(self._labels)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        np.save(self._directory / LABELS, labels)
+        manifest = Manifest(
+            name=self._name,
+            fingerprint=_finish(self._digest, labels, self._splits, self._shape),
+            splits=self._splits,
+            shape=self._shape,
+            classes=self._classes,
+        )
+        write_manifest(self._directory, manifest)
+        return manifest
+
+
+def _finish(
+    digest: hashlib._Hash, labels: Labels, splits: Mapping[str, tuple[int, int]], shape: tuple[int, ...]
+) -> str:
+    """The fingerprint, given the digest of all pixels."""
+    digest.update(labels.astype("<i8").tobytes())
+    digest.update(json.dumps([FORMAT, sorted(splits.items()), list(shape)]).encode())
+    return digest.hexdigest()
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write the manifest of a set that is being built."""
+    with (directory / MANIFEST).open("w", encoding="utf-8") as file:
+        json.dump(asdict(manifest), file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def building(name: str, data_dir: Path) -> Iterator[Path | None]:
+    """A directory to build the dataset in, which takes its final name when the block ends without an error.
+
+    None where another process has completed it meanwhile. Whatever is raised inside, or a killed process, leaves no
+    dataset; the remains of a killed process are cleared by the next. DataError if the disk is full or the directory
+    not writable.
+    """
+    final, partial = data_dir / name, data_dir / f".{name}.partial"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(data_dir / f".{name}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise DataError(f"{name}: cannot write to {data_dir} ({error}); choose another data directory") from error
+    try:
+        if read_manifest(name, data_dir) is not None:
+            yield None
+            return
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        yield partial
+        os.replace(partial, final)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(
+                f"{name}: no space left in {data_dir}; nothing was kept. Free some space, or choose another "
+                "data directory"
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        lock.release()
+
+
+def read_manifest(name: str, data_dir: Path) -> Manifest | None:
+    """The manifest of a prepared dataset, or None. DataError if there is one that this version cannot read."""
+    path = data_dir / name / MANIFEST
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        if fields["format"] != FORMAT:
+            raise DataError(
+                f"{path} has format {fields['format']}, not {FORMAT}: delete {path.parent} and prepare it again"
+            )
+        fields["splits"] = {split: (first, last) for split, (first, last) in fields["splits"].items()}
+        return Manifest(**{**fields, "shape": tuple(fields["shape"]), "classes": tuple(fields["classes"])})
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is damaged ({error}): delete {path.parent} and prepare it again") from error
+
+
+def manifest_of(name: str, data_dir: Path) -> Manifest:
+    """The manifest of a prepared dataset; one that an installed library carries is packed now. Else DataMissing."""
+    manifest = read_manifest(name, data_dir)
+    if manifest is None and dataset_info(name).get == "embedded":
+        pack_digits(data_dir)
+        manifest = read_manifest(name, data_dir)
+    if manifest is None:
+        raise missing(name, data_dir)
+    return manifest
+
+
+def fingerprint(name: str, data_dir: Path) -> str | None:
+    """SHA-256 of the local copy's pixels and labels, from its manifest; None where it is not prepared."""
+    if dataset_info(name).get == "embedded":
+        return manifest_of(name, data_dir).fingerprint
+    manifest = read_manifest(name, data_dir)
+    return None if manifest is None else manifest.fingerprint
+
+
+def open_packed(manifest: Manifest, data_dir: Path) -> tuple[Pixels, Labels]:
+    """All rows of a packed set: (N, H, W, C) memory-mapped, and (N,). DataError if the files are not the manifest's."""
+    directory = data_dir / manifest.name
+    try:
+        # Copy on write: the files are never changed, and torch takes the array without a warning.
+        pixels = np.load(directory / PIXELS, mmap_mode="c", allow_pickle=False)
+        labels = np.load(directory / LABELS, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{directory} is damaged ({error}): delete it and prepare it again") from error
+    if pixels.shape != manifest.shape or pixels.dtype != np.uint8 or labels.shape != manifest.shape[:1]:
+        raise DataError(f"{directory} does not hold what its manifest says: delete it and prepare it again")
+    return pixels, labels
+
+
+def verify_packed(manifest: Manifest, data_dir: Path, chunk: int = 4096) -> None:
+    """Read every pixel again and compare with the fingerprint. DataError if it differs."""
+    pixels, labels = open_packed(manifest, data_dir)
+    digest = hashlib.sha256()
+    for first in range(0, len(pixels), chunk):
+        digest.update(pixels[first : first + chunk].tobytes())
+    if _finish(digest, labels, manifest.splits, manifest.shape) != manifest.fingerprint:
+        raise DataError(f"{data_dir / manifest.name} has changed since it was packed: delete it and prepare it again")
+
+
+def pack_digits(data_dir: Path) -> None:
+    """Pack scikit-learn's digits: values 0..16 scaled to 0..255; the last 360 in their order are the test split."""
+    from sklearn.datasets import load_digits
+
+    info = dataset_info("digits")
+    bunch = load_digits()
+    pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]  # (1797, 8, 8, 1)
+    with building("digits", data_dir) as directory:
+        if directory is None:
+            return
+        writer = PackedWriter(directory, "digits", pixels.shape, tuple(str(digit) for digit in bunch.target_names))
+        train = info.splits["train"]
+        writer.add("train", pixels[:train], bunch.target[:train])
+        writer.add("test", pixels[train:], bunch.target[train:])
+        writer.close()

@@ -1,0 +1,131 @@
+"""Batches of augmented views for pretraining, and clean batches for evaluation.
+
+Owns the order of the images, where their pixels are held, and the evaluation transform. Draws come from named streams
+on the CPU, so that they are the same on every device and a run can start at any epoch and step. Never computes an
+augmentation itself (see `augment`), and never chooses what is augmented how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from harness.data.datasets import DataError
+from harness.data.loading import Images
+from harness.streams import stream
+from harness.suite.cell import AugmentationSpec, DatasetSpec
+
+RESIDENT_SHARE = 0.5  # of the device's free memory, which the images may take for good
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's images, d times augmented."""
+
+    views: Tensor
+    """(d, N, C, S, S) float32, normalised, on the device."""
+    labels: Tensor
+    """(N,) int64 on the device; -1 where there is no label."""
+
+
+class ViewStream:
+    """The batches of a run: every epoch each image once, in an order that depends only on the seed and the epoch.
+
+    Two methods with one seed see the same images in the same order; with the same number of views, the same views.
+    The last, incomplete batch of an epoch is dropped.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        spec: DatasetSpec,
+        augmentation: AugmentationSpec,
+        views: int,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str,
+    ) -> None:
+        """`views` is d, `batch_size` the number N of images. DataError if the images do not fill one batch."""
+        if len(images) < batch_size:
+            raise DataError(
+                f"{spec.name}: {len(images)} training images do not fill one batch of {batch_size}. Use a batch_size "
+                f"of at most {len(images)}, or more images (train_images, validation_fraction)"
+            )
+        self._spec, self._augmentation = spec, augmentation
+        self._views, self._batch_size, self._seed = views, batch_size, seed
+        self._device = torch.device(device)
+        self._pixels = _resident(images, self._device)  # (N, H, W, C) uint8
+        self._labels = torch.from_numpy(np.ascontiguousarray(images.labels))
+        self.steps_per_epoch = len(images) // batch_size
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from step `first_step` on: the same as if the epoch began at its start."""
+        order = torch.randperm(len(self._labels), generator=stream(self._seed, "order", epoch))
+        for step in range(first_step, self.steps_per_epoch):
+            rows = order[step * self._batch_size : (step + 1) * self._batch_size]
+            yield self._batch(rows, stream(self._seed, "augment", epoch, step))
+
+    def _batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
+        from harness.data.augment import augment, draw
+
+        height, width = self._pixels.shape[1:3]
+        images = self._views * len(rows)
+        drawn = draw(self._augmentation, images, height, width, generator)
+        here = rows.to(self._pixels.device, non_blocking=True)
+        pixels = self._pixels[here].to(self._device, non_blocking=True).repeat(self._views, 1, 1, 1)  # (d N, H, W, C)
+        size = self._spec.image_size
+        augmented = augment(pixels, drawn, size, self._spec.mean, self._spec.std)  # (d N, C, S, S)
+        return Batch(
+            views=augmented.unflatten(0, (self._views, len(rows))),
+            labels=self._labels[rows].to(self._device, non_blocking=True),
+        )
+
+
+def _resident(images: Images, device: torch.device) -> Tensor:
+    """The pixels where they are indexed: on the device if they fit, else in the (memory-mapped) array they are in."""
+    pixels = torch.from_numpy(images.pixels)
+    if device.type == "cuda" and pixels.nbytes <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return pixels.to(device)
+    return pixels
+
+
+def clean(images: Images, spec: DatasetSpec, device: torch.device | str, batch: int = 1000) -> Iterator[Tensor]:
+    """The images in their order as the evaluation sees them: (n, C, S, S) float32 batches, normalised, on the device.
+
+    Shorter edge resized to `eval_resize`, centre crop to `image_size`; without `eval_resize`, resized to `image_size`
+    where the size differs. Bicubic with antialiasing, rounded back to 8 bits, as torchvision does with 8-bit images.
+    """
+    size = spec.image_size
+    if spec.eval_resize is not None and spec.eval_resize < size:
+        raise DataError(f"{spec.name}: eval_resize {spec.eval_resize} is smaller than the crop, image_size {size}")
+    for first in range(0, len(images), batch):
+        pixels = torch.from_numpy(images.pixels[first : first + batch]).to(device)
+        yield normalise(evaluation_crop(pixels.permute(0, 3, 1, 2), spec), spec)
+
+
+def evaluation_crop(pixels: Tensor, spec: DatasetSpec) -> Tensor:
+    """uint8 (n, C, H, W) -> float32 (n, C, S, S) of whole numbers 0..255."""
+    size = spec.image_size
+    height, width = pixels.shape[-2:]
+    target = (size, size)
+    if spec.eval_resize is not None:
+        short = min(height, width)
+        target = (spec.eval_resize * height // short, spec.eval_resize * width // short)
+    image = pixels.float()
+    if target != (height, width):
+        image = functional.interpolate(image, target, mode="bicubic", antialias=True, align_corners=False)
+        image = image.clamp_(0, 255).round_()
+    top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
+    return image[..., top : top + size, left : left + size]
+
+
+def normalise(image: Tensor, spec: DatasetSpec) -> Tensor:
+    """(n, C, H, W) of 0..255 -> (image / 255 - mean) / std, per channel."""
+    mean = torch.tensor(spec.mean, device=image.device).view(-1, 1, 1)
+    std = torch.tensor(spec.std, device=image.device).view(-1, 1, 1)
+    return (image / 255 - mean) / std
