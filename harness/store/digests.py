@@ -25,10 +25,11 @@ SHARED = (
 
 
 def code_digest(paths: Iterable[Path], root: Path) -> str:
-    """SHA-256 of the programs in these files, each under its path relative to `root`, in any order."""
+    """SHA-256 of the programs in the files, in any order, each under its path below `root` or, elsewhere, its name."""
     digest = hashlib.sha256()
     for path in sorted(set(paths)):
-        digest.update(f"{path.relative_to(root).as_posix()}\n{_program(path)}\n".encode())
+        label = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        digest.update(f"{label}\n{_program(path)}\n".encode())
     return digest.hexdigest()
 
 
@@ -43,35 +44,39 @@ def shared_digest(root: Path = SOURCES) -> str:
     return code_digest(files, root)
 
 
-def method_digest(name: str, root: Path = SOURCES) -> str:
-    """Of the method's file and of the other methods' files it builds on.
-
-    Raises:
-        KeyError: there is no file for a method of this name.
-    """
-    methods = method_files(root)
-    needed: dict[str, Path] = {}
-    waiting = [name]
+def method_digest(file: Path, root: Path = SOURCES) -> str:
+    """Of a method's file and of the files of the package's other methods that it builds on, directly or not."""
+    methods = {path.stem: path for path in method_files(root).values()}
+    needed: set[Path] = set()
+    waiting = [file]
     while waiting:
         current = waiting.pop()
         if current not in needed:
-            needed[current] = methods[current]
-            waiting.extend(other for other in _imported(methods[current]) if other in methods)
-    return code_digest(needed.values(), root)
+            needed.add(current)
+            waiting.extend(methods[name] for name in _imported(current) if name in methods)
+    return code_digest(needed, root)
 
 
-def method_files(root: Path = SOURCES) -> dict[str, Path]:
-    """The files of `methods/` that define METHOD, by the method's name, which is the file's."""
-    return {path.stem: path for path in sorted((root / "methods").glob("*.py")) if _defines_method(path)}
+def method_files(root: Path = SOURCES, files: Iterable[Path] = ()) -> dict[str, Path]:
+    """By the method's name: the files of `methods/` that define METHOD, then those of the users' own `files`."""
+    found: dict[str, Path] = {}
+    for path in (*sorted((root / "methods").glob("*.py")), *files):
+        if (name := _method_name(path)) is not None:
+            found[name] = path
+    return found
 
 
-def _defines_method(path: Path) -> bool:
+def _method_name(path: Path) -> str | None:
+    """The name in `METHOD = MethodEntry(name=...)`, or the file's where it is no literal; None without a METHOD."""
     for statement in _tree(path).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else ()
+        targets: list[ast.expr] = statement.targets if isinstance(statement, ast.Assign) else []
         targets = [statement.target] if isinstance(statement, ast.AnnAssign) else targets
         if any(isinstance(target, ast.Name) and target.id == "METHOD" for target in targets):
-            return True
-    return False
+            call = getattr(statement, "value", None)
+            keywords = call.keywords if isinstance(call, ast.Call) else []
+            literals = [k.value for k in keywords if k.arg == "name" and isinstance(k.value, ast.Constant)]
+            return str(literals[0].value) if literals else path.stem
+    return None
 
 
 def _imported(path: Path) -> Iterator[str]:

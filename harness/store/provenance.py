@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -33,9 +33,9 @@ class Code:
     """Whether tracked files of the harness and the methods differ from the commit; None where there is no commit."""
 
     @classmethod
-    def read(cls, root: Path = SOURCES) -> Code:
-        """The code in the packages below `root`."""
-        methods = {name: method_digest(name, root) for name in method_files(root)}
+    def read(cls, files: Iterable[Path] = (), root: Path = SOURCES) -> Code:
+        """The code in the packages below `root`, and the users' own method files."""
+        methods = {name: method_digest(file, root) for name, file in method_files(root, files).items()}
         commit, dirty = git_state(root)
         return cls(shared_digest(root), methods, commit, dirty)
 
@@ -72,9 +72,9 @@ def is_stale(result: Result, code: Code) -> str | None:
     method = result.cell.method
     changed = []
     if method not in code.methods:
-        changed.append(f"methods/{method}.py is gone")
+        changed.append(f"the file of the method {method} is gone")
     elif result.provenance.method_digest != code.methods[method]:
-        changed.append(f"methods/{method}.py has changed since")
+        changed.append(f"the code of the method {method} has changed since")
     if result.provenance.shared_digest != code.shared:
         changed.append("the code shared by all methods has changed since")
     return "; ".join(changed) or None

@@ -98,10 +98,23 @@ def tree(tmp_path):
     return tmp_path
 
 
-def test_methods_are_the_files_that_define_one(tree):
+def test_methods_are_the_files_that_define_one(tree, tmp_path_factory):
     assert list(method_files(tree)) == ["byol", "plain_mse", "w_mse"]
-    with pytest.raises(KeyError, match="simclr"):
-        method_digest("simclr", tree)
+    own = tmp_path_factory.mktemp("user") / "try_3.py"
+    own.write_text('METHOD = MethodEntry(summary="s", name="mine")')
+    assert method_files(tree, [own])["mine"] == own
+
+
+def test_a_users_method_goes_stale_with_what_it_builds_on(tree, tmp_path_factory):
+    own = tmp_path_factory.mktemp("user") / "try_3.py"
+    own.write_text("from methods.plain_mse import loss\nMETHOD = 4")
+    before = method_digest(own, tree)
+    with (tree / "methods" / "byol.py").open("a") as file:
+        file.write("\ny = 2\n")
+    assert method_digest(own, tree) == before
+    with (tree / "methods" / "w_mse.py").open("a") as file:
+        file.write("\ny = 2\n")
+    assert method_digest(own, tree) != before
 
 
 @pytest.mark.parametrize(
@@ -121,7 +134,9 @@ def test_methods_are_the_files_that_define_one(tree):
 )
 def test_an_edit_reaches_those_it_concerns(tree, path, stale):
     def digests():
-        return {"shared": shared_digest(tree)} | {name: method_digest(name, tree) for name in method_files(tree)}
+        return {"shared": shared_digest(tree)} | {
+            name: method_digest(file, tree) for name, file in method_files(tree).items()
+        }
 
     before = digests()
     with (tree / path).open("a") as file:

@@ -77,9 +77,13 @@ def test_collect_states_what_it_was_given_and_when_it_ended():
     ("method", "shared", "reason"),
     [
         ("m", "s", None),
-        ("old", "s", "methods/w_mse.py has changed since"),
+        ("old", "s", "the code of the method w_mse has changed since"),
         ("m", "old", "the code shared by all methods has changed since"),
-        ("old", "old", "methods/w_mse.py has changed since; the code shared by all methods has changed since"),
+        (
+            "old",
+            "old",
+            "the code of the method w_mse has changed since; the code shared by all methods has changed since",
+        ),
     ],
 )
 def test_stale_says_what_changed(make_result, make_provenance, method, shared, reason):
@@ -89,7 +93,7 @@ def test_stale_says_what_changed(make_result, make_provenance, method, shared, r
 
 def test_a_method_that_is_gone_is_stale(make_result, make_cell, make_provenance):
     result = make_result(make_cell(method="old"), provenance=make_provenance(method_digest="m", shared_digest="s"))
-    assert is_stale(result, CODE) == "methods/old.py is gone"
+    assert is_stale(result, CODE) == "the file of the method old is gone"
 
 
 def test_reading_the_code_of_this_checkout():
