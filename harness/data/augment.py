@@ -66,7 +66,7 @@ def augment(
         rows = crop_weights(top, tall, height, size)
         columns = crop_weights(left, wide, width, size, mirrored)
         view = separable(planes, rows, columns).clamp_(0.0, WHITE)
-        if chunk.blurred is not None and sigma is not None:
+        if chunk.blurred is not None and sigma is not None and len(chunk.blurred):
             soft = blur(view.index_select(1, chunk.blurred), sigma[chunk.images[chunk.blurred]], drawn.blur_radius)
             view.index_copy_(1, chunk.blurred, soft)
         if chunk.solarised is not None:
