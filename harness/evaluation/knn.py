@@ -1,0 +1,190 @@
+"""Exact k nearest neighbours in bounded memory. Owns search and vote; never normalises features.
+
+Neighbours are those of float64 arithmetic on the given float32 features, equal distances in favour of the smaller train
+index, so the answer does not depend on blocks, threads or device. Speed comes from float32 matrix products; they are
+trusted only where a worst-case bound on their rounding proves the k nearest apart from the rest. The other rows
+(near-ties, duplicates, collapsed features) are compared again in float64, only against train rows within the bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+TRAIN_BLOCK = 8192
+TEST_BLOCK = 1024
+PAIR_VALUES = 1 << 23  # float64 values held at once in exact comparisons: 64 MiB
+GROUP = 16  # columns of which only the minimum enters a selection
+ROUNDING = 2.0**-24  # float32's unit roundoff
+
+
+def knn_predict(train: Tensor, labels: Tensor, test: Tensor, k: int) -> Tensor:
+    """Predicted labels (M,) int64: unweighted majority of the k nearest train rows, a tie goes to the smallest label.
+
+    Args:
+        train: (N, F) float32; labels: (N,) int64 >= 0, classes may be missing; test: (M, F) float32.
+
+    Raises:
+        ValueError: k greater than N.
+    """
+    votes = labels[nearest(train, test, k)]  # (M, k)
+    counts = (votes[:, :, None] == votes[:, None, :]).sum(2)
+    beaten = counts < counts.amax(1, keepdim=True)
+    return votes.masked_fill(beaten, torch.iinfo(torch.int64).max).amin(1)
+
+
+@torch.no_grad()
+def nearest(train: Tensor, test: Tensor, k: int) -> Tensor:
+    """Indices (M, k), ascending, of the k train rows (N, F) nearest to each test row (M, F) by Euclidean distance.
+
+    Exact as stated above, for finite float32 features. Memory beyond the features and one copy of the test set: some
+    tens of MiB for distances, a block of train rows, and O(M k). Raises ValueError where k exceeds N.
+    """
+    if k > len(train):
+        raise ValueError(f"k-NN with k={k} needs at least {k} training images, and there are {len(train)}: lower knn.k")
+    with _full_float32():
+        search = _Search(train, test, k)
+        best, index = search.approximate()
+        slack = search.slack(best[:, k - 1])
+        doubtful = torch.zeros_like(slack, dtype=torch.bool)
+        if best.shape[1] > k:
+            doubtful = best[:, k].double() - best[:, k - 1].double() <= 2 * slack
+        rows = doubtful.nonzero().squeeze(1)
+        found = index[:, :k]
+        if len(rows):
+            found[rows] = search.exact(rows, best[rows, k - 1].double() + 2 * slack[rows])
+    return found.sort(1).values
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """No TF32 or bfloat16 inside float32 products: the rounding bound would not hold."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+class _Search:
+    """Train rows y and test rows x, centred and scaled (neither changes an order), with the score |y|^2 - 2 x.y, which
+    is the squared distance less |x|^2, as one product: [x, 1] . [-2 y, |y|^2]."""
+
+    def __init__(self, train: Tensor, test: Tensor, k: int) -> None:
+        self.train, self.test, self.k = train, test, k
+        # Any centre is correct, and one near the mean loses least to cancellation: a spread sample's will do.
+        self.centre = train[:: max(1, len(train) // TRAIN_BLOCK)].mean(0, dtype=torch.float64).float()
+        largest = max(
+            float((rows[part] - self.centre).abs().max())
+            for rows in (train, test)
+            for part in _slices(len(rows), TRAIN_BLOCK)
+        )
+        # A power of two scales without rounding; squares then neither overflow nor vanish.
+        self.scale = math.ldexp(1.0, -max(-120, min(120, math.frexp(largest)[1])))
+        self.left = torch.ones(len(test), test.shape[1] + 1, device=test.device)
+        torch.sub(test, self.centre, out=self.left[:, :-1]).mul_(self.scale)
+        self.left_norm = torch.cat(
+            [self.left[part, :-1].double().norm(dim=1) for part in _slices(len(test), TRAIN_BLOCK)]
+        )  # (M,)
+
+    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
+        """(first train row, [-2 y, |y|^2] of a block)."""
+        for part in _slices(len(self.train), TRAIN_BLOCK):
+            block = (self.train[part] - self.centre).mul_(self.scale)
+            yield part.start, torch.cat([-2 * block, block.double().square().sum(1, keepdim=True).float()], 1)
+
+    def approximate(self) -> tuple[Tensor, Tensor]:
+        """The k + 1 smallest float32 scores (fewer if there are fewer train rows), ascending, and their train rows."""
+        keep = min(self.k + 1, len(self.train))
+        device = self.test.device
+        best = torch.full((len(self.test), keep), torch.inf, device=device)
+        index = torch.zeros(len(self.test), keep, dtype=torch.int64, device=device)
+        buffer = torch.empty(TEST_BLOCK * TRAIN_BLOCK, device=device)
+        for start, right in self._blocks():
+            for part in _slices(len(self.test), TEST_BLOCK):
+                left = self.left[part]
+                scores = buffer[: len(left) * len(right)].view(len(left), len(right))
+                torch.mm(left, right.T, out=scores)
+                values, columns = _smallest(scores, keep)
+                values, pick = torch.cat([best[part], values], 1).topk(keep, 1, largest=False)
+                index[part] = torch.cat([index[part], columns + start], 1).gather(1, pick)
+                best[part] = values
+        return best, index
+
+    def slack(self, kth: Tensor) -> Tensor:
+        """Bound on |float32 score - true score| for train rows that can be among the k nearest, (M,) float64.
+
+        A dot product of K terms errs by at most K u sum|terms| (Higham 2002, section 3.1), |y| <= |x| + distance, and
+        rounding in centring adds a few u; the constants leave room for the error of `kth` itself.
+        """
+        distance = (kth.double() + self.left_norm.square()).clamp_min(0).sqrt()
+        terms = self.left.shape[1] + 8
+        return terms * ROUNDING * (2.3 * self.left_norm + 1.3 * distance).square() + 1e-30
+
+    def exact(self, rows: Tensor, limits: Tensor) -> Tensor:
+        """The k nearest (U, k) of test `rows` (U,) in float64, among train rows whose score is at most `limits` (U,)."""
+        unique, inverse = torch.unique(self.test[rows], dim=0, return_inverse=True)
+        # Equal rows share their answer; any one of them stands for all.
+        chosen = torch.empty(len(unique), dtype=torch.int64, device=rows.device).scatter_(
+            0, inverse, torch.arange(len(rows), device=rows.device)
+        )
+        answers = [self._exact_block(rows[part], limits[part]) for part in torch.split(chosen, TEST_BLOCK)]
+        return torch.cat(answers)[inverse]
+
+    def _exact_block(self, rows: Tensor, limits: Tensor) -> Tensor:
+        found = _Pairs(self.k, rows.device)
+        queries = self.test[rows]
+        step = max(1, PAIR_VALUES // queries.shape[1])
+        for start, right in self._blocks():
+            scores = self.left[rows] @ right.T
+            for pairs in torch.split((scores.double() <= limits[:, None]).nonzero(), step):
+                row, column = pairs[:, 0], pairs[:, 1] + start
+                distance = (queries[row].double() - self.train[column].double()).square().sum(1)
+                found.add(row, column, distance)
+        return found.index.view(len(rows), self.k)
+
+
+def _slices(rows: int, step: int) -> Iterator[slice]:
+    return (slice(start, start + step) for start in range(0, rows, step))
+
+
+class _Pairs:
+    """The k best (row, train index) pairs of each row so far, by (distance, index)."""
+
+    def __init__(self, k: int, device: torch.device) -> None:
+        self.k = k
+        self.row = torch.empty(0, dtype=torch.int64, device=device)
+        self.index = torch.empty(0, dtype=torch.int64, device=device)
+        self.distance = torch.empty(0, dtype=torch.float64, device=device)
+
+    def add(self, row: Tensor, index: Tensor, distance: Tensor) -> None:
+        """Merge in pairs, whose indices come later than any before of the same row and ascend within it."""
+        row, index = torch.cat([self.row, row]), torch.cat([self.index, index])
+        distance = torch.cat([self.distance, distance])
+        order = distance.argsort(stable=True)  # stable sorts keep the smaller index first
+        order = order[row[order].argsort(stable=True)]
+        row = row[order]
+        rank = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
+        kept = rank < self.k
+        self.row, self.index, self.distance = row[kept], index[order][kept], distance[order][kept]
+
+
+def _smallest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` smallest of each row of scores (T, n) and their columns, in no order. With many columns, select among
+    minima of groups first: the smallest scores lie in the groups with the smallest minima."""
+    rows, columns = scores.shape
+    groups = columns // GROUP
+    if columns % GROUP or groups < 4 * count:
+        values, index = scores.topk(min(count, columns), 1, largest=False, sorted=False)
+        return values, index
+    minima = scores.view(rows, GROUP, groups).amin(1)  # group g holds columns g, g + groups, ...
+    chosen = minima.topk(count, 1, largest=False, sorted=False).indices  # (T, count)
+    members = torch.arange(0, columns, groups, device=scores.device)
+    candidates = (chosen[:, :, None] + members).view(rows, -1)  # (T, count * GROUP)
+    values, pick = scores.gather(1, candidates).topk(count, 1, largest=False, sorted=False)
+    return values, candidates.gather(1, pick)
