@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from harness.data.augment import augment, draw
 from harness.data.datasets import DataError
 from harness.data.loading import Images
 from harness.streams import stream
@@ -71,8 +72,6 @@ class ViewStream:
             yield self._batch(rows, stream(self._seed, "augment", epoch, step))
 
     def _batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
-        from harness.data.augment import augment, draw
-
         height, width = self._pixels.shape[1:3]
         images = self._views * len(rows)
         drawn = draw(self._augmentation, images, height, width, generator)
@@ -81,7 +80,7 @@ class ViewStream:
         size = self._spec.image_size
         augmented = augment(pixels, drawn, size, self._spec.mean, self._spec.std)  # (d N, C, S, S)
         return Batch(
-            views=augmented.unflatten(0, (self._views, len(rows))),
+            views=augmented.view(self._views, len(rows), *augmented.shape[1:]),
             labels=self._labels[rows].to(self._device, non_blocking=True),
         )
 

@@ -1,0 +1,167 @@
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as tv
+
+from harness.data.augment import augment, draw
+from harness.data.datasets import DataError
+from harness.data.loading import Images
+from harness.data.views import ViewStream, clean
+from harness.streams import stream
+from harness.suite.cell import AugmentationSpec, DatasetSpec
+
+SPEC = DatasetSpec(name="cifar10", image_size=8, channels=3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+AUGMENTATION = AugmentationSpec()
+# Nothing is changed but the normalisation: an image can be recognised in its views.
+IDENTITY = AugmentationSpec(
+    jitter_probability=0.0,
+    greyscale_probability=0.0,
+    crop_scale=(1.0, 1.0),
+    crop_ratio=(1.0, 1.0),
+    flip_probability=0.0,
+)
+
+
+def images(count=10, size=8, channels=3, height=None):
+    pixels = np.random.default_rng(0).integers(0, 256, (count, height or size, size, channels), dtype=np.uint8)
+    return Images(pixels, np.arange(count) % 3)
+
+
+def view_stream(augmentation=AUGMENTATION, views=2, batch_size=4, seed=0, data=None):
+    return ViewStream(images() if data is None else data, SPEC, augmentation, views, batch_size, seed, "cpu")
+
+
+def equal(first, second):
+    return torch.equal(first.views, second.views) and torch.equal(first.labels, second.labels)
+
+
+def normalised(pixels):
+    """(n, H, W, C) uint8 -> (n, C, H, W), in numpy."""
+    return torch.from_numpy(((pixels / 255 - SPEC.mean) / SPEC.std).transpose(0, 3, 1, 2)).float()
+
+
+@pytest.mark.parametrize("views", [2, 3, 5])
+def test_shapes_and_dropped_last_batch(views):
+    stream_ = view_stream(views=views)
+    batches = list(stream_.epoch(0))
+    assert stream_.steps_per_epoch == len(batches) == 2  # 10 images, batches of 4
+    assert all(batch.views.shape == (views, 4, 3, 8, 8) and batch.labels.shape == (4,) for batch in batches)
+    assert batches[0].views.dtype == torch.float32
+    assert batches[0].labels.dtype == torch.int64
+
+
+def test_views_of_one_image_stand_at_its_place_with_its_label_in_the_order_of_the_stream():
+    data = images()
+    order = torch.randperm(10, generator=stream(7, "order", 3))
+    for step, batch in enumerate(view_stream(IDENTITY, views=3, seed=7, data=data).epoch(3)):
+        rows = order[4 * step : 4 * step + 4].numpy()
+        assert torch.equal(batch.labels, torch.from_numpy(data.labels[rows]))
+        for view in batch.views:
+            torch.testing.assert_close(view, normalised(data.pixels[rows]), atol=1e-5, rtol=0)
+
+
+def test_views_are_the_augmentation_of_the_step_s_stream():
+    data = images()
+    batch = list(view_stream(seed=5, data=data).epoch(2))[1]
+    rows = torch.randperm(10, generator=stream(5, "order", 2))[4:8]
+    pixels = torch.from_numpy(data.pixels)[rows].repeat(2, 1, 1, 1)
+    drawn = draw(AUGMENTATION, 8, 8, 8, stream(5, "augment", 2, 1))
+    expected = augment(pixels, drawn, 8, SPEC.mean, SPEC.std)
+    assert torch.equal(batch.views, torch.stack([expected[:4], expected[4:]]))
+    assert not torch.equal(batch.views[0], batch.views[1])
+
+
+def test_an_epoch_can_be_entered_at_any_step():
+    whole = list(view_stream(batch_size=3).epoch(1))
+    assert len(whole) == 3
+    for first in range(4):
+        rest = list(view_stream(batch_size=3).epoch(1, first))
+        assert len(rest) == 3 - first
+        assert all(equal(a, b) for a, b in zip(rest, whole[first:], strict=True))
+
+
+def test_epochs_and_seeds_differ_and_repeat():
+    first = next(view_stream().epoch(0))
+    assert equal(first, next(view_stream().epoch(0)))
+    for other in (next(view_stream().epoch(1)), next(view_stream(seed=1).epoch(0))):
+        assert not torch.equal(first.views, other.views)
+
+
+def test_every_image_at_most_once_an_epoch():
+    data = Images(images().pixels, np.arange(10))
+    seen = torch.cat([batch.labels for batch in view_stream(batch_size=5, data=data).epoch(0)])
+    assert sorted(seen.tolist()) == list(range(10))
+
+
+def test_too_few_images_for_a_batch():
+    with pytest.raises(
+        DataError, match=r"cifar10: 10 training images do not fill one batch of 11. Use a batch_size of at"
+    ):
+        view_stream(batch_size=11)
+
+
+def test_greyscale_images():
+    spec = SPEC.model_copy(update={"channels": 1, "mean": (0.3,), "std": (0.4,)})
+    data = images(channels=1)
+    batch = next(ViewStream(data, spec, AUGMENTATION, 2, 4, 0, "cpu").epoch(0))
+    assert batch.views.shape == (2, 4, 1, 8, 8)
+
+
+def test_clean_without_resizing_is_normalisation_in_order():
+    data = images(5)
+    batches = list(clean(data, SPEC, "cpu", batch=2))
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+    torch.testing.assert_close(torch.cat(batches), normalised(data.pixels))
+
+
+@pytest.mark.parametrize(
+    ("size", "height", "eval_resize", "image_size"),
+    [(96, 96, 70, 64), (30, 41, 21, 16), (33, 20, 16, 15), (10, 10, 20, 16)],
+)
+def test_clean_resizes_and_crops_as_torchvision(size, height, eval_resize, image_size):
+    data = images(3, size=size, height=height)
+    spec = SPEC.model_copy(update={"eval_resize": eval_resize, "image_size": image_size})
+    pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2).float()
+    resized = tv.resize(pixels, [eval_resize], interpolation=tv.InterpolationMode.BICUBIC, antialias=True)
+    cropped = tv.center_crop(resized.clamp(0, 255).round(), [image_size, image_size])
+    expected = tv.normalize(cropped / 255, list(SPEC.mean), list(SPEC.std))
+    torch.testing.assert_close(torch.cat(list(clean(data, spec, "cpu"))), expected)
+
+
+def test_clean_is_close_to_pillow():
+    from PIL import Image
+
+    # Smooth, as photographs mostly are: in noise, Pillow also clips between its two passes.
+    wave = np.sin(np.arange(96)[:, None] / 7 + np.arange(96) / 11)
+    data = Images(np.round(127 + 120 * wave[None, ..., None] * [1, -1, 0.5]).astype(np.uint8), np.zeros(1, np.int64))
+    spec = SPEC.model_copy(update={"eval_resize": 70, "image_size": 64})
+    pillow = np.asarray(Image.fromarray(data.pixels[0]).resize((70, 70), Image.Resampling.BICUBIC))[3:67, 3:67]
+    ours = next(clean(data, spec, "cpu"))
+    difference = (ours - normalised(pillow[None])).abs() * torch.tensor(SPEC.std).view(-1, 1, 1) * 255
+    assert difference.max() < 1.5  # one step of 8 bits
+    assert difference.mean() < 0.25  # Pillow rounds after each pass
+
+
+def test_clean_resizes_straight_without_eval_resize():
+    data = images(2, size=8)
+    spec = SPEC.model_copy(update={"image_size": 16})
+    pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2).float()
+    resized = tv.resize(pixels, [16, 16], interpolation=tv.InterpolationMode.BICUBIC, antialias=True)
+    expected = tv.normalize(resized.clamp(0, 255).round() / 255, list(SPEC.mean), list(SPEC.std))
+    torch.testing.assert_close(next(clean(data, spec, "cpu")), expected)
+
+
+def test_clean_refuses_a_crop_larger_than_the_image():
+    spec = SPEC.model_copy(update={"eval_resize": 6})
+    with pytest.raises(DataError, match="cifar10: eval_resize 6 is smaller than the crop, image_size 8"):
+        next(clean(images(), spec, "cpu"))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_sees_the_same_views():
+    here, there = (ViewStream(images(64), SPEC, AUGMENTATION, 2, 32, 0, device) for device in ("cpu", "cuda"))
+    for ours, theirs in zip(here.epoch(0), there.epoch(0), strict=True):
+        assert theirs.views.device.type == "cuda"
+        torch.testing.assert_close(theirs.views.cpu(), ours.views, atol=2e-3, rtol=0)
+        assert torch.equal(theirs.labels.cpu(), ours.labels)
