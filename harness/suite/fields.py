@@ -1,0 +1,117 @@
+"""The fields of a model as names: which keys it has, at which paths, and its partial form, in which every field may be left out.
+
+Owns what a suite may say of a cell, derived from the cell's own models so that the two cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, Field, create_model
+from pydantic.fields import FieldInfo
+
+from harness.suite.cell import Cell, Frozen
+
+NOT_WRITTEN = {Cell: {"schema_version", "method"}}  # of a cell, but never an override
+FILLED_IN = {"fingerprint"}  # by the harness
+
+
+@cache
+def partial(model: type[BaseModel]) -> type[BaseModel]:
+    """The model with every field optional, at every depth: what may be written to override a part of it."""
+    fields: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        if name not in NOT_WRITTEN.get(model, ()) and name not in FILLED_IN:
+            fields[name] = (_annotation(info), _default(info))
+    return create_model(f"Partial{model.__name__}", __base__=Frozen, __doc__=model.__doc__, **fields)
+
+
+def _annotation(info: FieldInfo) -> Any:
+    annotation = _partial_type(info.annotation)
+    return Annotated[annotation, *info.metadata] if info.metadata else annotation
+
+
+def _default(info: FieldInfo) -> Any:
+    default = info.default
+    if isinstance(default, str | int | float | tuple):  # shown by editors
+        return Field(default=default, description=info.description)
+    return Field(default_factory=lambda: None, description=info.description)
+
+
+def _partial_type(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return partial(annotation)
+    if get_origin(annotation) in (Union, UnionType):
+        return Union[tuple(_partial_type(choice) for choice in get_args(annotation))]
+    return annotation
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a field of this type may hold, looked for inside unions, lists and mappings."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from models_in(inner)
+
+
+def keys_at(model: type[BaseModel], path: Iterable[str | int]) -> tuple[str, ...]:
+    """Names of the fields of the model that stands at a path; none where a model does not say (free mappings)."""
+    level: list[type[BaseModel]] = [model]
+    free: list[Any] = []  # mappings and lists, whose next step is any key
+    for step in path:
+        if free:
+            level, free = [found for inner in free for found in models_in(inner)], []
+            continue
+        fields = [found.model_fields[step] for found in level if step in found.model_fields]
+        annotations = [part for field in fields for part in _choices(field.annotation)]
+        free = [part for part in annotations if get_origin(part) in (dict, list, tuple)]
+        level = [found for part in annotations for found in ([part] if _is_model(part) else [])]
+    return tuple(dict.fromkeys(name for found in level for name in found.model_fields))
+
+
+def _choices(annotation: Any) -> Iterator[Any]:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType, Annotated):
+        for inner in get_args(annotation):
+            yield from _choices(inner)
+    else:
+        yield annotation
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def paths_of(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every field of a model and of the models inside it, as paths; outer before inner."""
+    for name, info in model.model_fields.items():
+        yield (*prefix, name)
+        for inner in models_in(info.annotation):
+            yield from paths_of(inner, (*prefix, name))
+
+
+@cache
+def cell_paths() -> frozenset[tuple[str, ...]]:
+    """Every field of a cell that a suite may write."""
+    return frozenset(paths_of(partial(Cell)))
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that the user most likely meant, or None where none is near."""
+    known = list(dict.fromkeys(known))
+    folded: Mapping[str, str] = {item.lower(): item for item in reversed(known)}
+    found = get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+    return folded[found[0]] if found else None
+
+
+def suggestion(name: str, known: Iterable[str], noun: str = "known") -> str:
+    """What to write instead: `did you mean ...?`, or else all that is known."""
+    known = list(dict.fromkeys(known))
+    close = nearest(name, known)
+    if close is not None:
+        return f"did you mean `{close}`?"
+    return f"{noun}: {', '.join(known)}" if known else f"{noun}: none"

@@ -1,0 +1,133 @@
+"""What a suite file may say, as models: the shape of the YAML, key by key. Owns no file and resolves nothing.
+
+Overrides of a cell are the partial form of `Cell` itself; whatever names methods or datasets is checked in `names`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from harness.suite.cell import Cell, Frozen
+from harness.suite.fields import partial
+
+if TYPE_CHECKING:
+
+    class Overrides(Frozen):
+        """Any fields of a cell but its method, each optional."""
+
+else:
+    Overrides = partial(Cell)
+    Overrides.__doc__ = "Any fields of a cell but its method, each optional."
+
+CostColumn = Literal[
+    "views_seen",
+    "steps",
+    "train_seconds",
+    "evaluation_seconds",
+    "views_per_second",
+    "peak_memory_bytes",
+    "encoder_flops_per_view",
+    "parameters",
+]
+Metric = Annotated[str, Field(pattern=r"^(linear_top1|linear_top5|lbfgs_top1|knn[1-9][0-9]*_top1)$")]
+Axes = dict[str, Any]  # a list of values, `seeds: 3`, or a mapping of labels to overrides; read in `axes`
+
+
+class DatasetRow(Overrides):
+    """Fields of the cells on this dataset. The key is a label; `dataset.name` is the dataset, where they differ."""
+
+
+class MethodRow(Overrides):
+    """One labelled method: its settings, and any field of its cells."""
+
+    method: str | None = None
+    """A method of `harness list methods`; by default the label itself."""
+    datasets: dict[str, Overrides | None] = {}
+    """Fields of this method's cells on one dataset of the suite."""
+    axes: Axes = {}
+    """Axes that only this method is crossed with; one of a global axis's name replaces it."""
+
+
+class SkipRule(Frozen):
+    """Combinations that are not run. All keys but `reason` are matched: `method`, `dataset`, axes and fields of a cell,
+    each a value or a list of values."""
+
+    model_config = {"extra": "allow"}
+
+    reason: Annotated[str, Field(min_length=1)]
+    """Printed beside every cell that is left out."""
+
+
+class Reference(Frozen):
+    """Published numbers, printed beside ours."""
+
+    source: str
+    """Paper and table."""
+    confidence: Literal["verified", "recalled"]
+    """Read in a copy of the source, or from memory: printed as such and never used in a verdict."""
+    metric: Metric
+    values: dict[str, dict[str, float]]
+    """Row as printed (or method label) -> column as printed -> number."""
+
+
+class TableSpec(Frozen):
+    """One table of the results."""
+
+    title: str | None = None
+    layout: Literal["table", "grid"] = "table"
+    """`table`: every metric under every column. `grid`: one axis down, one across, a grid for each metric."""
+    rows: tuple[str, ...] = ()
+    """`method`, `dataset`, axes or fields of a cell; by default the method's label and every axis that varies but the
+    seed and what the columns use."""
+    columns: tuple[str, ...] = ("dataset",)
+    """Likewise."""
+    where: dict[str, Any] = {}
+    """Only the cells that match, as in a skip rule."""
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("linear_top1", "knn5_top1")
+    """linear_top1, linear_top5, lbfgs_top1, or knn5_top1 (any k)."""
+    cost: tuple[CostColumn, ...] = ("views_seen", "train_seconds")
+    """Cost columns."""
+    baseline: str | None = None
+    """The row to which the others are compared: a row as printed, or a method's label."""
+    references: tuple[Reference, ...] = ()
+
+    @model_validator(mode="after")
+    def _grid(self) -> TableSpec:
+        if self.layout == "grid" and not (len(self.rows) == len(self.columns) == 1):
+            raise ValueError("a grid has one axis in `rows` and one in `columns`, such as rows: [d], columns: [sub_batch_size]")
+        return self
+
+
+class PresetContent(Frozen):
+    """Changes to a suite, chosen by `--preset NAME`."""
+
+    title: str | None = None
+    description: str | None = None
+    defaults: Overrides = Overrides()
+    """Fields of every cell. Settings apply to the methods that have them."""
+    datasets: dict[str, DatasetRow | None] = {}
+    """Label -> what is different on it. A list of names selects: of what an included suite says, only those stay."""
+    methods: dict[str, MethodRow | None] = {}
+    """Label -> method, settings and what else is different. A list of labels selects likewise."""
+    axes: Axes = {}
+    """Crossed with every method that has them: name -> list of values."""
+    overrides: Overrides = Overrides()
+    """Fields that win over everything above, axes included; for presets."""
+    skip: tuple[SkipRule, ...] = ()
+    tables: tuple[TableSpec, ...] = ()
+    """By default one table: methods down, datasets across."""
+    claims: tuple[str, ...] = ()
+    """What a paper claims, to be tested."""
+    method_files: tuple[str, ...] = ()
+    """Python files with your own methods, relative to this file."""
+
+
+class SuiteContent(PresetContent):
+    """A suite: which methods, on which datasets, over which axes, and the tables wanted."""
+
+    include: str | tuple[str, ...] = ()
+    """Suite files that this one builds on, relative to it; later ones win, and this one wins over all."""
+    presets: dict[str, PresetContent | None] = {}
+    """Variants of the whole suite: name -> changes."""
