@@ -1,0 +1,222 @@
+"""One cell from its data to its stored result. Every engine runs cells through here: where one runs changes no number.
+
+Owns the order of things: lock, resume, train, measure, save. A failure is stored as a result; an interruption leaves a
+checkpoint; a missing dataset leaves nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from harness.backbones import build_encoder, feature_size, flops_per_view
+from harness.data.datasets import DataMissing
+from harness.data.loading import Dataset, load
+from harness.data.views import ViewStream
+from harness.engines.execution import Execution
+from harness.engines.measure import Measurer
+from harness.progress import Watcher
+from harness.store.atomic import StoreError
+from harness.store.provenance import Code, collect, utc_now
+from harness.store.result import Cost, Failure, Provenance, Result, pack_hits
+from harness.store.store import Store
+from harness.streams import stream_seed
+from harness.suite.cell import Cell, DatasetSpec
+from harness.training.checkpoints import CheckpointError, from_bytes
+from harness.training.trainer import Hooks, Interrupted, Tally, Trainer
+from methods.method import Method, MethodEntry
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all cells of one command share."""
+
+    store: Store
+    code: Code
+    execution: Execution
+    watcher: Watcher
+    should_stop: Callable[[], bool]
+
+
+def run_cell(cell: Cell, entry: MethodEntry, around: Surroundings) -> Result:
+    """Train and measure one cell, or go on with it, and store its result. Call it with the cell's lock held.
+
+    Raises:
+        Interrupted: asked to stop; a checkpoint is on the disk if training had begun.
+        DataMissing: the dataset is not on this machine.
+        StoreError: the result or a checkpoint could not be written.
+    """
+    run = _Run(cell, entry, around)
+    around.store.begin(cell)
+    try:
+        result = run.to_the_end()
+    except (Interrupted, DataMissing, StoreError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        result = run.failed(error)
+    around.store.save(result)
+    around.store.drop_checkpoint(cell.id)
+    del run
+    if around.execution.torch_device().type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+    return result
+
+
+class _Run:
+    def __init__(self, cell: Cell, entry: MethodEntry, around: Surroundings) -> None:
+        self.cell, self.entry, self.around = cell, entry, around
+        self.device = around.execution.torch_device()
+        self.started = utc_now()
+        self.tally = Tally()
+        self.steps_per_epoch = 0
+
+    def to_the_end(self) -> Result:
+        cell = self.cell
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        dataset = _load(cell, self.around.execution)
+        encoder, method = self._build(dataset.classes)
+        evaluated = method.evaluated() if method else encoder
+        measurer = Measurer(cell, dataset, evaluated.to(self.device), method, self.device)
+        if method is not None:
+            self._train(method, dataset, measurer)
+        if self.around.should_stop():
+            raise Interrupted
+        self.around.watcher.stage(cell.id, "evaluating")
+        outcome = measurer.finish()
+        return Result(
+            id=cell.id,
+            cell=cell,
+            status="done",
+            metrics=outcome.metrics,
+            hits={name: pack_hits(hits) for name, hits in outcome.hits.items()},
+            evaluation_images=len(measurer.scored),
+            diagnostics=outcome.diagnostics,
+            curves=tuple(self.tally.curve),
+            cost=self._cost(evaluated, method, measurer),
+            provenance=self._provenance(),
+        )
+
+    def _build(self, classes: int) -> tuple[nn.Module, Method | None]:
+        cell, entry = self.cell, self.entry
+        if entry.represents == "pixels":
+            return nn.Flatten(), None
+        assert cell.backbone is not None
+        encoder = build_encoder(cell.backbone, cell.dataset.channels, cell.dataset.image_size, cell.seed)
+        if entry.build is None:
+            return encoder, None
+        settings = entry.settings.model_validate(cell.settings)
+        torch.manual_seed(stream_seed(cell.seed, "head"))
+        return encoder, entry.build(settings, encoder, feature_size(encoder), classes)
+
+    def _train(self, method: Method, dataset: Dataset, measurer: Measurer) -> None:
+        cell, around = self.cell, self.around
+        assert cell.views
+        assert cell.batch_size
+        assert cell.augmentation
+        views = ViewStream(
+            dataset.pretrain, cell.dataset, cell.augmentation, cell.views, cell.batch_size, cell.seed, self.device
+        )
+        self.steps_per_epoch = views.steps_per_epoch
+        hooks = Hooks(
+            measure=measurer.on_the_way,
+            report=lambda progress: around.watcher.training(cell.id, progress),
+            should_stop=around.should_stop,
+            save=lambda data: around.store.write_checkpoint(cell.id, data),
+            code=self._code(),
+            checkpoint_seconds=around.execution.checkpoint_seconds,
+        )
+        trainer = Trainer(cell, method, views, self.device, hooks)
+        self._resume(trainer)
+        self.tally = trainer.tally
+        measurer.history = [point.values for point in self.tally.curve if "h_rankme" in point.values]
+        self.tally = trainer.run()
+
+    def _resume(self, trainer: Trainer) -> None:
+        data = self.around.store.load_checkpoint(self.cell.id)
+        if data is None:
+            return
+        try:
+            state = from_bytes(data, self.cell.id)
+            if state.get("code") != self._code():
+                raise CheckpointError(f"cell {self.cell.id}: the code has changed since its checkpoint was written")
+            trainer.restore(state)
+        except CheckpointError as error:
+            self.around.watcher.note(f"{error}; training starts over")
+
+    def _code(self) -> str:
+        return f"{self.around.code.shared} {self.around.code.methods.get(self.cell.method)}"
+
+    def failed(self, error: Exception) -> Result:
+        """The failure as a result."""
+        step = self.tally.step if self.steps_per_epoch else None  # None: training had not begun
+        return Result(
+            id=self.cell.id,
+            cell=self.cell,
+            status="failed",
+            curves=tuple(self.tally.curve),
+            provenance=self._provenance(),
+            failure=Failure(
+                kind=type(error).__name__,
+                message=str(error) or type(error).__name__,
+                traceback="".join(traceback.format_exception(error)),
+                epoch=None if step is None else step // self.steps_per_epoch,
+                step=step,
+            ),
+        )
+
+    def _cost(self, encoder: nn.Module, method: Method | None, measurer: Measurer) -> Cost:
+        cell = self.cell
+        seen = self.tally.step * (cell.views or 0) * (cell.batch_size or 0)
+        seconds = self.tally.seconds
+        trained = [p for p in method.parameters() if p.requires_grad] if method else []
+        has_weights = next(encoder.parameters(), None) is not None
+        return Cost(
+            train_seconds=seconds,
+            evaluation_seconds=self.tally.measuring_seconds + measurer.finish_seconds,
+            steps=self.tally.step,
+            views_seen=seen,
+            views_per_second=seen / seconds if seconds else None,
+            peak_memory_bytes=_peak_memory(self.device),
+            encoder_flops_per_view=(
+                flops_per_view(encoder, cell.dataset.channels, cell.dataset.image_size) if has_weights else None
+            ),
+            parameters=sum(p.numel() for p in trained),
+        )
+
+    def _provenance(self) -> Provenance:
+        name = f"cuda: {torch.cuda.get_device_name(self.device)}" if self.device.type == "cuda" else "cpu"
+        return collect(
+            self.around.code,
+            self.cell.method,
+            device=name,
+            threads=torch.get_num_threads(),
+            started=self.started,
+            resumed=self.tally.resumed,
+        )
+
+
+@lru_cache(maxsize=2)
+def _load_cached(spec_json: str, execution: Execution) -> Dataset:
+    return load(DatasetSpec.model_validate_json(spec_json), execution.data_dir)
+
+
+def _load(cell: Cell, execution: Execution) -> Dataset:
+    """The cell's dataset, read once for neighbouring cells that share it."""
+    return _load_cached(cell.dataset.model_dump_json(), execution)
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,44 @@
+"""Where and how cells run: everything that is recorded but never part of a cell's identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+class DeviceError(ValueError):
+    """A device that is not there."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One command's choices."""
+
+    data_dir: Path
+    device: str = "auto"
+    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:1`."""
+    threads: int | None = None
+    """Threads of torch on the CPU; None leaves torch's choice."""
+    checkpoint_seconds: float = 120.0
+
+    def torch_device(self) -> torch.device:
+        """The device itself.
+
+        Raises:
+            DeviceError: no such device on this machine.
+        """
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+        except RuntimeError as error:
+            raise DeviceError(f"--device {self.device}: no such device; write cpu, cuda or cuda:1") from error
+        if device.type not in ("cpu", "cuda"):
+            raise DeviceError(f"--device {self.device}: only cpu and cuda devices are supported")
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            raise DeviceError(
+                f"--device {self.device}: this machine has {torch.cuda.device_count()} CUDA devices that torch can use"
+            )
+        return device

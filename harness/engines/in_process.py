@@ -1,0 +1,109 @@
+"""Cells one after another in this process: the default engine, and the one to debug in.
+
+Owns which cell is next and what is done about cells that another process holds. Running a command twice, or in two
+processes at once, runs each cell once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from harness.data.datasets import DataMissing
+from harness.engines.cell_run import Surroundings, run_cell
+from harness.store.provenance import is_stale
+from harness.store.result import Result
+from harness.store.store import CellBusy
+from harness.suite.cell import Cell
+from harness.training.trainer import Interrupted
+from methods.method import MethodEntry
+
+State = Literal["done", "failed", "interrupted", "missing data"]
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell to run, and what to call it on the way."""
+
+    cell: Cell
+    label: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one cell ended in this command."""
+
+    state: State
+    result: Result | None = None
+    message: str = ""
+
+
+def run(
+    tasks: Iterable[Task],
+    methods: Mapping[str, MethodEntry],
+    around: Surroundings,
+    *,
+    rerun_stale: bool = False,
+    wait: Callable[[float], None] = time.sleep,
+) -> dict[str, Outcome]:
+    """Run what is not done; by cell id, how each cell ended.
+
+    A cell that failed before this command began is tried once more. One that another process runs is waited for, last.
+    After an interruption the remaining cells are `interrupted`.
+    """
+    if around.execution.threads is not None:
+        torch.set_num_threads(around.execution.threads)
+    queue = list({task.cell.id: task for task in tasks}.values())
+    old = {task.cell.id: around.store.result(task.cell.id) for task in queue}
+    outcomes: dict[str, Outcome] = {}
+    while queue:
+        busy: list[Task] = []
+        for task in queue:
+            if around.should_stop():
+                outcomes[task.cell.id] = Outcome("interrupted")
+                continue
+            before = old[task.cell.id] if rerun_stale or _failed(old[task.cell.id]) else None
+            try:
+                with around.store.lock(task.cell.id):
+                    outcome = _settled(task, before, around) or _attempt(task, methods[task.cell.method], around)
+            except CellBusy:
+                busy.append(task)
+                continue
+            outcomes[task.cell.id] = outcome
+        if busy and len(busy) == len(queue):
+            wait(POLL_SECONDS)
+        queue = busy
+    return outcomes
+
+
+def _failed(result: Result | None) -> bool:
+    return result is not None and result.status == "failed"
+
+
+def _settled(task: Task, before: Result | None, around: Surroundings) -> Outcome | None:
+    """The stored outcome if it stands: not a failure or a stale result from before this command."""
+    result = around.store.result(task.cell.id)
+    if result is None:
+        return None
+    if before is not None and result == before and (_failed(result) or is_stale(result, around.code)):
+        return None
+    return Outcome(result.status, result)
+
+
+def _attempt(task: Task, entry: MethodEntry, around: Surroundings) -> Outcome:
+    around.watcher.started(task.cell.id, task.label)
+    try:
+        result = run_cell(task.cell, entry, around)
+    except Interrupted:
+        outcome = Outcome("interrupted", message="stopped at a checkpoint")
+    except DataMissing as error:
+        outcome = Outcome("missing data", message=str(error))
+    else:
+        outcome = Outcome(result.status, result)
+    around.watcher.ended(task.cell.id, outcome.state, outcome.result)
+    return outcome

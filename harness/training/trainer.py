@@ -1,0 +1,257 @@
+"""The one trainer: every method, every engine. Reads from top to bottom: restore, epochs, steps, checkpoints, curves.
+
+Owns the loop and its state. Knows no file, no method by name, no test split: what is measured comes in as a hook.
+A run stopped after any step and resumed goes on exactly: every random draw belongs to a (seed, purpose, epoch, step).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from harness.data.views import Batch, ViewStream
+from harness.store.result import CurvePoint
+from harness.streams import stream, stream_seed
+from harness.suite.cell import Cell
+from harness.training.checkpoints import BackgroundWriter, CheckpointError, State
+from harness.training.optimisers import build_optimiser
+from harness.training.precision import autocast, check_precision, gradient_scaler
+from harness.training.schedules import set_lr
+from methods.method import Method
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+class Interrupted(Exception):
+    """Training was asked to stop and has written a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, for whoever watches."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    views_per_second: float
+    seconds_left: float
+    latest: dict[str, float]
+    """Values of the last curve point."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the trainer asks of its surroundings."""
+
+    measure: Callable[[int], dict[str, float]]
+    """Called with the number of epochs done; values to put on the curve ({} where none is due)."""
+    report: Callable[[Progress], None]
+    should_stop: Callable[[], bool]
+    save: Callable[[bytes], None]
+    """Puts a checkpoint on the disk, whole or not at all."""
+    code: str = ""
+    """Which code trains; noted in checkpoints, so that a resumed run never mixes versions."""
+    checkpoint_seconds: float = 120.0
+    report_seconds: float = 0.5
+
+
+@dataclass
+class Tally:
+    """What a run has done so far; part of the checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    measuring_seconds: float = 0.0
+    resumed: int = 0
+    curve: list[CurvePoint] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains `method` as `cell` says, on batches of `views`."""
+
+    def __init__(self, cell: Cell, method: Method, views: ViewStream, device: torch.device, hooks: Hooks) -> None:
+        assert cell.optimiser
+        assert cell.schedule
+        assert cell.epochs
+        assert cell.views
+        assert cell.batch_size
+        check_precision(cell.precision, device)
+        self.cell, self.views, self.device, self.hooks = cell, views, device, hooks
+        self.optimiser_spec, self.schedule, self.epochs = cell.optimiser, cell.schedule, cell.epochs
+        self.views_per_step = cell.views * cell.batch_size
+        self.method = method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = build_optimiser(method, cell.optimiser)
+        self.scaler = gradient_scaler(cell.precision, device)
+        self.tally = Tally()
+        self.loss_sum = torch.zeros((), device=device)  # over the steps of the current epoch
+        self.last_loss = torch.zeros((), device=device)
+        self.bad_step = torch.full((), -1, device=device)  # first step with a non-finite loss
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.epochs * self.views.steps_per_epoch
+
+    @property
+    def epoch(self) -> int:
+        """Epoch of the next step."""
+        return self.tally.step // self.views.steps_per_epoch
+
+    def run(self) -> Tally:
+        """Train to the end.
+
+        Raises:
+            NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is from before.
+            Interrupted: `should_stop` said so; the state after the last step is on the disk.
+        """
+        writer = BackgroundWriter(self.hooks.save)
+        self._saved_at = self._reported_at = self._began = time.monotonic()
+        self._seconds_before, self._step_before = self.tally.seconds, self.tally.step
+        self.method.train()
+        try:
+            while self.tally.step < self.steps:
+                self._train_epoch(writer)
+        finally:
+            writer.close()
+        return self.tally
+
+    def _train_epoch(self, writer: BackgroundWriter) -> None:
+        epoch, first = divmod(self.tally.step, self.views.steps_per_epoch)
+        for batch in self.views.epoch(epoch, first):
+            self._train_step(batch, epoch)
+            if self.tally.step % self.views.steps_per_epoch == 0:
+                self._end_epoch(epoch + 1)
+            self._between_steps(writer)
+
+    def _train_step(self, batch: Batch, epoch: int) -> None:
+        step = self.tally.step
+        set_lr(self.optimiser, self.optimiser_spec.lr, self.schedule, step, self.views.steps_per_epoch, self.epochs)
+        torch.manual_seed(stream_seed(self.cell.seed, "dropout", step))
+        with autocast(self.cell.precision, self.device):
+            loss = self.method.loss(
+                channels_last(batch.views), batch.labels, stream(self.cell.seed, "permutation", step)
+            )
+        self.optimiser.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.method.after_step(epoch / self.epochs)
+        self.last_loss = loss.detach()
+        self.loss_sum += self.last_loss
+        self.bad_step = torch.where((self.bad_step < 0) & ~torch.isfinite(self.last_loss), step, self.bad_step)
+        self.tally.step += 1
+
+    def _between_steps(self, writer: BackgroundWriter) -> None:
+        """Report, save, stop. Waits on the device only when one of them is due (on a CPU a look costs nothing)."""
+        now = time.monotonic()
+        if self.device.type == "cpu":
+            self._check_finite()
+        if now - self._reported_at >= self.hooks.report_seconds:
+            self._reported_at = now
+            self._check_finite()
+            self.hooks.report(self.progress())
+        if self.hooks.should_stop() and self.tally.step < self.steps:
+            self._save(writer, wait=True)
+            raise Interrupted
+        if now - self._saved_at >= self.hooks.checkpoint_seconds and not writer.busy:
+            self._saved_at = now
+            self._save(writer, wait=False)
+
+    def _end_epoch(self, epochs_done: int) -> None:
+        self._check_finite()
+        self._count_seconds()
+        values = {
+            "loss": (self.loss_sum / self.views.steps_per_epoch).item(),
+            "lr": float(self.optimiser.param_groups[0]["lr"]),
+            **self.method.readings(),
+        }
+        values |= self.hooks.measure(epochs_done)
+        self.tally.measuring_seconds += time.monotonic() - self._began
+        self.tally.curve.append(CurvePoint(epoch=epochs_done, step=self.tally.step, values=values))
+        self.loss_sum.zero_()
+        self.method.train()
+        self._began = time.monotonic()
+
+    def _count_seconds(self) -> None:
+        """Add the time since the clock was last started; measuring on the way is not training."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        now = time.monotonic()
+        self.tally.seconds += now - self._began
+        self._began = now
+
+    def _check_finite(self) -> None:
+        bad = int(self.bad_step)
+        if bad >= 0:
+            reason = self.method.failure()
+            raise NonFiniteLossError(
+                f"the loss is not finite at step {bad} (epoch {bad // self.views.steps_per_epoch})"
+                + (f": {reason}" if reason else "; a lower `optimiser.lr` or a longer `schedule.warmup_steps` may help")
+            ) from reason
+
+    def progress(self) -> Progress:
+        """Where the run stands; waits on the device for the loss."""
+        seconds = self.tally.seconds + time.monotonic() - self._began - self._seconds_before
+        rate = (self.tally.step - self._step_before) / max(seconds, 1e-9)
+        return Progress(
+            epoch=self.epoch,
+            epochs=self.epochs,
+            step=self.tally.step,
+            steps=self.steps,
+            loss=self.last_loss.item(),
+            views_per_second=rate * self.views_per_step,
+            seconds_left=(self.steps - self.tally.step) / max(rate, 1e-9),
+            latest=self.tally.curve[-1].values if self.tally.curve else {},
+        )
+
+    def _save(self, writer: BackgroundWriter, *, wait: bool) -> None:
+        self._check_finite()
+        self._count_seconds()
+        writer.save(self.state(), wait=wait)
+
+    def state(self) -> State:
+        """Everything that `restore` needs."""
+        return {
+            "cell_id": self.cell.id,
+            "code": self.hooks.code,
+            "method": self.method.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "loss_sum": self.loss_sum,
+            "step": self.tally.step,
+            "seconds": self.tally.seconds,
+            "measuring_seconds": self.tally.measuring_seconds,
+            "resumed": self.tally.resumed,
+            "curve": [point.model_dump() for point in self.tally.curve],
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a checkpoint of this cell.
+
+        Raises:
+            CheckpointError: it does not fit this code's method or optimiser.
+        """
+        try:
+            self.method.load_state_dict(state["method"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.loss_sum.copy_(state["loss_sum"])
+            curve = [CurvePoint.model_validate(point) for point in state["curve"]]
+            self.tally = Tally(state["step"], state["seconds"], state["measuring_seconds"], state["resumed"] + 1, curve)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"cell {self.cell.id}: its checkpoint does not fit the code as it is now ({error})"
+            ) from error
+
+
+def channels_last(views: Tensor) -> Tensor:
+    """(d, N, C, H, W) with the memory of each view in channels-last order."""
+    return views.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
