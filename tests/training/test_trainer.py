@@ -1,0 +1,238 @@
+"""The loop: exact resume from any step, failures that say where, costs that count."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from harness.data.loading import Images
+from harness.data.views import ViewStream
+from harness.suite.cell import (
+    AugmentationSpec,
+    BackboneSpec,
+    Cell,
+    DatasetSpec,
+    EvaluationSpec,
+    OptimiserSpec,
+    ScheduleSpec,
+)
+from harness.training.checkpoints import CheckpointError, from_bytes, to_bytes
+from harness.training.trainer import Hooks, Interrupted, NonFiniteLossError, Trainer, channels_last
+from methods.method import Method
+
+CPU = torch.device("cpu")
+EPOCHS, STEPS_PER_EPOCH = 3, 4
+
+
+def make_cell(**changes):
+    cell = Cell(
+        method="toy",
+        settings={},
+        views=2,
+        dataset=DatasetSpec(name="digits", image_size=8, channels=1, mean=(0.5,), std=(0.25,)),
+        backbone=BackboneSpec(),
+        augmentation=AugmentationSpec(flip_probability=0.0),
+        optimiser=OptimiserSpec(lr=0.01),
+        schedule=ScheduleSpec(warmup_steps=3, drops=(1,)),
+        epochs=EPOCHS,
+        batch_size=8,
+        precision="float32",
+        seed=1,
+        evaluation=EvaluationSpec(),
+    )
+    return cell.model_copy(update=changes)
+
+
+class Toy(Method):
+    """Everything a resume could forget: BN buffers, dropout, a momentum copy, draws from the generator."""
+
+    def __init__(self, break_at=None):
+        torch.manual_seed(3)
+        super().__init__(
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3))
+        )
+        self.head = nn.Linear(4 * 36, 6)
+        self.target = nn.Linear(4 * 36, 6).requires_grad_(False)
+        self.break_at, self.calls, self.progress_seen = break_at, 0, []
+
+    def loss(self, views, labels, generator):
+        self.calls += 1
+        h = torch.stack([self.encoder(view) for view in views])
+        permutation = torch.randperm(h.shape[1], generator=generator)
+        online, target = self.head(h[0][permutation]), self.target(h[1][permutation.flip(0)]).detach()
+        loss = (online.float() - target.float()).square().mean() + online.float().mean()
+        return loss * math.inf if self.calls == self.break_at else loss
+
+    def after_step(self, progress):
+        self.progress_seen.append(progress)
+        with torch.no_grad():
+            self.target.weight.lerp_(self.head.weight, 0.1)
+
+
+class Surroundings:
+    """Hooks that note what happens."""
+
+    def __init__(self, stop_after=None, **options):
+        self.saved, self.measured, self.steps, self.reports = [], [], 0, []
+        self.stop_after = stop_after
+        self.hooks = Hooks(
+            measure=self.measure,
+            report=self.reports.append,
+            should_stop=self.should_stop,
+            save=self.saved.append,
+            report_seconds=0.0,
+            **options,
+        )
+
+    def measure(self, epochs_done):
+        self.measured.append(epochs_done)
+        return {"knn5_top1": 50.0 + epochs_done}
+
+    def should_stop(self):
+        self.steps += 1
+        return self.steps == self.stop_after
+
+
+def make_trainer(around, cell=None, method=None):
+    cell = cell or make_cell()
+    pixels = np.random.default_rng(0).integers(0, 256, (8 * STEPS_PER_EPOCH + 3, 8, 8, 1), dtype=np.uint8)
+    images = Images(pixels, np.zeros(len(pixels), dtype=np.int64))
+    views = ViewStream(images, cell.dataset, cell.augmentation, cell.views, cell.batch_size, cell.seed, CPU)
+    return Trainer(cell, method or Toy(), views, CPU, around.hooks)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    around = Surroundings()
+    trainer = make_trainer(around)
+    tally = trainer.run()
+    return trainer, tally, around
+
+
+@pytest.mark.parametrize("stop_after", range(1, EPOCHS * STEPS_PER_EPOCH))
+def test_stopped_after_any_step_and_resumed_the_weights_are_bit_identical(uninterrupted, stop_after):
+    whole, whole_tally, _ = uninterrupted
+    around = Surroundings(stop_after=stop_after)
+    with pytest.raises(Interrupted):
+        make_trainer(around).run()
+    torch.manual_seed(99)  # whatever state the next process is in
+    resumed = make_trainer(Surroundings())
+    resumed.restore(from_bytes(around.saved[-1], make_cell().id))
+    tally = resumed.run()
+    for (name, ours), theirs in zip(
+        resumed.method.state_dict().items(), whole.method.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name
+    assert tally.curve == whole_tally.curve
+    assert tally.step == whole_tally.step == EPOCHS * STEPS_PER_EPOCH
+    assert tally.resumed == 1
+
+
+def test_the_curve_has_a_point_an_epoch_with_the_mean_loss(uninterrupted):
+    trainer, tally, around = uninterrupted
+    assert [(p.epoch, p.step) for p in tally.curve] == [(1, 4), (2, 8), (3, 12)]
+    assert around.measured == [1, 2, 3]
+    assert tally.curve[1].values["knn5_top1"] == 52.0
+    losses = [report.loss for report in around.reports]
+    assert tally.curve[0].values["loss"] == pytest.approx(np.mean(losses[:4]), rel=1e-5)
+    assert [p.values["lr"] for p in tally.curve] == pytest.approx([0.01, 0.01, 0.002])  # drops before the last epoch
+    assert trainer.method.progress_seen == [e / EPOCHS for e in range(EPOCHS) for _ in range(STEPS_PER_EPOCH)]
+
+
+def test_progress_counts_every_view(uninterrupted):
+    *_, around = uninterrupted
+    last = around.reports[-1]
+    assert (last.epoch, last.step, last.steps) == (EPOCHS, 12, 12)
+    assert last.seconds_left == 0.0
+    assert last.views_per_second > 0
+
+
+def test_checkpoints_on_the_way_do_not_change_the_run(uninterrupted):
+    whole, *_ = uninterrupted
+    around = Surroundings(checkpoint_seconds=0.0)
+    trainer = make_trainer(around)
+    trainer.run()
+    assert around.saved
+    for ours, theirs in zip(trainer.method.parameters(), whole.method.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_non_finite_loss_says_at_which_step_and_is_never_saved():
+    around = Surroundings(checkpoint_seconds=0.0)
+    with pytest.raises(NonFiniteLossError, match=r"not finite at step 5 \(epoch 1\).*lower `optimiser.lr`"):
+        make_trainer(around, method=Toy(break_at=6)).run()
+    steps = [from_bytes(data, make_cell().id)["step"] for data in around.saved]
+    assert steps
+    assert max(steps) <= 5
+
+
+def test_a_failed_save_is_raised():
+    around = Surroundings(checkpoint_seconds=0.0)
+
+    def full_disk(data):
+        raise OSError("no space left on device")
+
+    trainer = make_trainer(around)
+    trainer.hooks = Hooks(**{**vars(around.hooks), "save": full_disk})
+    with pytest.raises(OSError, match="no space left"):
+        trainer.run()
+
+
+def test_checkpoints_of_another_cell_and_damaged_ones_are_refused():
+    around = Surroundings(stop_after=2)
+    with pytest.raises(Interrupted):
+        make_trainer(around).run()
+    with pytest.raises(CheckpointError, match=f"is of cell {make_cell().id}"):
+        from_bytes(around.saved[0], "0" * 20)
+    for cut in (0, 1, len(around.saved[0]) // 2, len(around.saved[0]) - 1):
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            from_bytes(around.saved[0][:cut], make_cell().id)
+
+
+def test_a_checkpoint_of_another_network_does_not_fit():
+    state = make_trainer(Surroundings()).state()
+    del state["method"]["head.weight"]
+    with pytest.raises(CheckpointError, match="does not fit the code as it is now"):
+        make_trainer(Surroundings()).restore(from_bytes(to_bytes(state), make_cell().id))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_trains(precision):
+    if precision == "float16" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
+        pytest.skip("this CPU has no float16 arithmetic")
+    trainer = make_trainer(Surroundings(), make_cell(precision=precision))
+    seen = []
+    trainer.method.head.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    before = trainer.method.head.weight.clone()
+    trainer.run()
+    assert set(seen) == {getattr(torch, precision)}
+    assert not torch.equal(before, trainer.method.head.weight)
+    assert trainer.method.head.weight.dtype == torch.float32
+
+
+def test_channels_last_keeps_the_values_and_orders_the_memory():
+    views = torch.randn(2, 3, 4, 5, 6)
+    ordered = channels_last(views)
+    assert torch.equal(ordered, views)
+    assert all(view.is_contiguous(memory_format=torch.channels_last) for view in ordered)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_step_on_cuda_never_waits_for_the_device():
+    cell, around = make_cell(), Surroundings()
+    device = torch.device("cuda")
+    pixels = np.zeros((32, 8, 8, 1), dtype=np.uint8)
+    views = ViewStream(
+        Images(pixels, np.zeros(32, dtype=np.int64)), cell.dataset, cell.augmentation, 2, 8, cell.seed, device
+    )
+    trainer = Trainer(cell, Toy(), views, device, around.hooks)
+    batch = next(iter(views.epoch(0)))
+    trainer._train_step(batch, 0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer._train_step(batch, 0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
