@@ -1,4 +1,4 @@
-"""What a suite crosses: axes as lists of choices, and how the name of an axis or of any field finds its place in a cell.
+"""What a suite crosses: axes as lists of choices, and how the name of an axis or field finds its place in a cell.
 
 Owns the rules for names. An axis is named by the path of a field (`optimiser.lr`), by a name that occurs once
 (`sub_batch_size`), or by a label, when its values are labelled overrides.

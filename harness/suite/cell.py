@@ -1,7 +1,7 @@
 """The unit of work: one training run and its evaluation, fully resolved and frozen.
 
-Owns the models of a cell and its identity. Only science is in a cell: what can change the numbers. Where, when and under
-which label it runs is never part of it. This module knows nothing of torch, files or suites.
+Owns the models of a cell and its identity. Only science is in a cell: what can change the numbers. Where, when and
+under which label it runs is never part of it. This module knows nothing of torch, files or suites.
 """
 
 from __future__ import annotations
@@ -55,19 +55,20 @@ class BackboneSpec(Frozen):
     name: str = "resnet18"
     """A timm model name."""
     stem: Literal["small", "small_max_pool", "standard"] = "standard"
-    """ResNets: 3x3 stride-1 first convolution without max-pool (CIFAR) or with it (STL-10, Tiny ImageNet), or the model's
-    own stem. Other families take `standard`."""
+    """ResNets: 3x3 stride-1 first convolution without max-pool (CIFAR) or with it (STL-10, Tiny ImageNet), or the
+    model's own stem. Other families take `standard`."""
     width: PositiveInt | None = None
-    """ResNets: channels of the first stage; the next three have 2, 4 and 8 times as many. None keeps the model's own."""
+    """ResNets: channels of the first stage; the next three have 2, 4 and 8 times as many. None keeps the model's."""
     zero_init_last: bool = False
-    """ResNets: initialise the last BN scale of each residual block to zero. torchvision, and the W-MSE paper, do not."""
+    """ResNets: initialise the last BN scale of each residual block to zero. torchvision and the W-MSE paper do not."""
     options: dict[str, bool | int | float | str] = {}
     """Further keyword arguments of `timm.create_model`, such as `patch_size`."""
 
 
 class AugmentationSpec(Frozen):
-    """The random pipeline each view is drawn from, in this order: colour jitter, greyscale, random resized crop (bicubic),
-    horizontal flip, Gaussian blur, solarise. Colour jitter acts on the full image, before the crop (W-MSE, released code)."""
+    """The random pipeline each view is drawn from, in this order: colour jitter, greyscale, random resized crop
+    (bicubic), horizontal flip, Gaussian blur, solarise. Colour jitter acts on the full image, before the crop (W-MSE,
+    released code)."""
 
     brightness: NonNegative = 0.4
     """Jitter factor drawn from U(max(0, 1 - x), 1 + x)."""
@@ -112,7 +113,8 @@ class OptimiserSpec(Frozen):
 
 
 class ScheduleSpec(Frozen):
-    """Learning rate over training: linear warm-up ((i + 1) / warmup_steps of the rate at step i), then one of three shapes."""
+    """Learning rate over training: linear warm-up ((i + 1) / warmup_steps of the rate at step i), then one of three
+    shapes."""
 
     name: Literal["step", "cosine", "constant"] = "step"
     warmup_steps: Annotated[int, Field(ge=0)] = 500
@@ -177,7 +179,7 @@ class Cell(Frozen):
     """One training run and its evaluation. Fields that the method does not use are None (an untrained encoder has no
     optimiser), so that no run is done twice under two names."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     method: str
     """A method of `harness list methods`."""
     settings: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The fields of a model as names: which keys it has, at which paths, and its partial form, in which every field may be left out.
+"""The fields of a model as names: its keys, their paths, and its partial form, in which every field may be left out.
 
 Owns what a suite may say of a cell, derived from the cell's own models so that the two cannot drift apart.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -16,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from harness.suite.cell import Cell, Frozen
 
-NOT_WRITTEN = {Cell: {"schema_version", "method"}}  # of a cell, but never an override
+NOT_WRITTEN: dict[type[BaseModel], set[str]] = {Cell: {"schema_version", "method"}}  # of a cell, but never an override
 FILLED_IN = {"fingerprint"}  # by the harness
 
 
@@ -46,7 +47,8 @@ def _partial_type(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return partial(annotation)
     if get_origin(annotation) in (Union, UnionType):
-        return Union[tuple(_partial_type(choice) for choice in get_args(annotation))]
+        choices = [_partial_type(choice) for choice in get_args(annotation)]
+        return reduce(or_, choices)
     return annotation
 
 
@@ -104,7 +106,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that the user most likely meant, or None where none is near."""
     known = list(dict.fromkeys(known))
     folded: Mapping[str, str] = {item.lower(): item for item in reversed(known)}
-    found = get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+    found = get_close_matches(name.lower(), list(folded), n=1, cutoff=0.7)
     return folded[found[0]] if found else None
 
 

@@ -1,6 +1,7 @@
-"""YAML 1.2 text becomes nodes that know their file, line and column. Owns the reading of YAML; knows no field of a suite.
+"""YAML 1.2 text becomes nodes that know their file, line and column. Reads YAML; knows no field of a suite.
 
-Scalars follow YAML 1.2's core schema: `1e-3` is a float, `no` and `2024-01-01` are strings, `0o17` is fifteen, `017` seventeen.
+Scalars follow YAML 1.2's core schema: `1e-3` is a float, `no` and `2024-01-01` are strings, `0o17` is fifteen and `017`
+seventeen.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from harness.suite.cell import Cell, Frozen
 from harness.suite.fields import partial
@@ -44,9 +44,9 @@ class MethodRow(Overrides):
 
     method: str | None = None
     """A method of `harness list methods`; by default the label itself."""
-    datasets: dict[str, Overrides | None] = {}
+    datasets: dict[str, Overrides | None] = Field(default={})
     """Fields of this method's cells on one dataset of the suite."""
-    axes: Axes = {}
+    axes: Axes = Field(default={})
     """Axes that only this method is crossed with; one of a global axis's name replaces it."""
 
 
@@ -54,7 +54,7 @@ class SkipRule(Frozen):
     """Combinations that are not run. All keys but `reason` are matched: `method`, `dataset`, axes and fields of a cell,
     each a value or a list of values."""
 
-    model_config = {"extra": "allow"}
+    model_config = ConfigDict(extra="allow")
 
     reason: Annotated[str, Field(min_length=1)]
     """Printed beside every cell that is left out."""
@@ -83,7 +83,7 @@ class TableSpec(Frozen):
     seed and what the columns use."""
     columns: tuple[str, ...] = ("dataset",)
     """Likewise."""
-    where: dict[str, Any] = {}
+    where: dict[str, Any] = Field(default={})
     """Only the cells that match, as in a skip rule."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("linear_top1", "knn5_top1")
     """linear_top1, linear_top5, lbfgs_top1, or knn5_top1 (any k)."""
@@ -96,7 +96,9 @@ class TableSpec(Frozen):
     @model_validator(mode="after")
     def _grid(self) -> TableSpec:
         if self.layout == "grid" and not (len(self.rows) == len(self.columns) == 1):
-            raise ValueError("a grid has one axis in `rows` and one in `columns`, such as rows: [d], columns: [sub_batch_size]")
+            raise ValueError(
+                "a grid has one axis in `rows` and one in `columns`, such as rows: [d], columns: [sub_batch_size]"
+            )
         return self
 
 
@@ -107,11 +109,11 @@ class PresetContent(Frozen):
     description: str | None = None
     defaults: Overrides = Overrides()
     """Fields of every cell. Settings apply to the methods that have them."""
-    datasets: dict[str, DatasetRow | None] = {}
+    datasets: dict[str, DatasetRow | None] = Field(default={})
     """Label -> what is different on it. A list of names selects: of what an included suite says, only those stay."""
-    methods: dict[str, MethodRow | None] = {}
+    methods: dict[str, MethodRow | None] = Field(default={})
     """Label -> method, settings and what else is different. A list of labels selects likewise."""
-    axes: Axes = {}
+    axes: Axes = Field(default={})
     """Crossed with every method that has them: name -> list of values."""
     overrides: Overrides = Overrides()
     """Fields that win over everything above, axes included; for presets."""
@@ -129,5 +131,5 @@ class SuiteContent(PresetContent):
 
     include: str | tuple[str, ...] = ()
     """Suite files that this one builds on, relative to it; later ones win, and this one wins over all."""
-    presets: dict[str, PresetContent | None] = {}
+    presets: dict[str, PresetContent | None] = Field(default={})
     """Variants of the whole suite: name -> changes."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, TypeAlias
 
-Scalar = Union[str, int, float, bool, None]
-Value = Union[dict[str, "Node"], list["Node"], Scalar]
+Scalar: TypeAlias = str | int | float | bool | None
+Value: TypeAlias = "dict[str, Node] | list[Node] | Scalar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ BUILT_IN = Mark("built-in default")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A YAML value: `mark` is where its key stands (a list's item: where the item stands), `path` its name in the file."""
+    """A YAML value. `mark`: where its key stands, or the item of a list; `path`: its name in the file."""
 
     value: Value
     mark: Mark = BUILT_IN
@@ -76,7 +76,9 @@ def plain(node: Node) -> Any:
 def marked(value: Any, mark: Mark = BUILT_IN, path: str = "") -> Node:
     """Plain Python as a node whose every part stands at one place."""
     if isinstance(value, Mapping):
-        return Node({str(key): marked(entry, mark, f"{path}.{key}".lstrip(".")) for key, entry in value.items()}, mark, path)
+        return Node(
+            {str(key): marked(entry, mark, f"{path}.{key}".lstrip(".")) for key, entry in value.items()}, mark, path
+        )
     if isinstance(value, list | tuple):
         return Node([marked(item, mark, f"{path}[{index}]") for index, item in enumerate(value)], mark, path)
     return Node(value, mark, path)
@@ -89,14 +91,15 @@ def nested(path: Sequence[str], leaf: Node) -> Node:
     return leaf
 
 
-def _other_kind(base: Node, top: Node) -> bool:
+def other_kind(base: Node, top: Node) -> bool:
+    """Whether both are mappings that state their `kind`, and not the same."""
     kinds = base.entries.get("kind"), top.entries.get("kind")
     return kinds[0] is not None and kinds[1] is not None and kinds[0].value != kinds[1].value
 
 
 def merge(base: Node | None, top: Node) -> Node:
-    """`top` over `base`: mappings merge deeply; lists, scalars and null replace; so does a mapping of another `kind`."""
-    if base is None or not isinstance(base.value, dict) or not isinstance(top.value, dict) or _other_kind(base, top):
+    """`top` over `base`: mappings merge deeply; lists, scalars, null and a mapping of another `kind` replace."""
+    if base is None or not isinstance(base.value, dict) or not isinstance(top.value, dict) or other_kind(base, top):
         return top
     entries = dict(base.value)
     for key, value in top.value.items():
@@ -117,7 +120,7 @@ class Problem:
 
 
 class SuiteError(ValueError):
-    """A suite that cannot be run as written. Its text has a line for each problem: `file:line: key: what and what to do`."""
+    """A suite that cannot be run as written. Its text has a line a problem: `file:line: key: what and what to do`."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(dict.fromkeys(problems))

@@ -1,4 +1,4 @@
-"""Validates nodes with pydantic models, and says what is wrong in the user's words: file, line, key, value, nearest name.
+"""Validates nodes with pydantic models, and says what is wrong: file, line, key, value, nearest name.
 
 Owns the translation of pydantic's errors. Validation is strict: `"3"` is not a number and `no` not a boolean.
 """
@@ -34,7 +34,9 @@ def validate(model: type[M], node: Node, fallback: Node | None = None) -> tuple[
         return None, problems_of(error, model, node, fallback)
 
 
-def problems_of(error: ValidationError, model: type[BaseModel], node: Node, fallback: Node | None = None) -> list[Problem]:
+def problems_of(
+    error: ValidationError, model: type[BaseModel], node: Node, fallback: Node | None = None
+) -> list[Problem]:
     """A validation's errors, located in the nodes; the branches of a union that all failed are one problem."""
     grouped: dict[tuple[Mark, str], list[str]] = {}
     for detail in error.errors(include_url=False):
@@ -45,9 +47,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], node: Node, fall
     return [Problem(mark, path, " or ".join(messages)) for (mark, path), messages in grouped.items()]
 
 
-def _located(
-    detail: ErrorDetails, model: type[BaseModel], root: Node, fallback: Node | None
-) -> tuple[Mark, str, str]:
+def _located(detail: ErrorDetails, model: type[BaseModel], root: Node, fallback: Node | None) -> tuple[Mark, str, str]:
     node, steps = root, list[str | int]()
     trail = [root]
     for step in detail["loc"]:
@@ -77,7 +77,9 @@ def _message(detail: ErrorDetails, model: type[BaseModel], node: Node, steps: Se
         return f"{shown} is not {words}" + (f"; did you mean `{near}`?" if near else "")
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         words = str(context.get("expected_tags", "")).replace("'", "`")
-        return f"{shown} needs `{str(context['discriminator']).strip(chr(39))}`" + (f", one of {words}" if words else "")
+        return f"{shown} needs `{str(context['discriminator']).strip(chr(39))}`" + (
+            f", one of {words}" if words else ""
+        )
     if kind == "value_error":
         return str(context["error"])
     text = detail["msg"].removeprefix("Input ")

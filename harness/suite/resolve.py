@@ -1,22 +1,20 @@
 """One labelled method on one dataset: the layers of a suite become a cell, every default written out.
 
-Owns the order of precedence: built-in defaults, the dataset's own, the suite's defaults, the dataset's row, the method's
-row, the method's row for the dataset, axes, the suite's overrides, the command line. Crosses nothing.
+Owns the order of precedence: built-in defaults, the dataset's own, the suite's defaults, the dataset's row, the
+method's row, the method's row for the dataset, axes, the suite's overrides, the command line. Crosses nothing.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 
-from pydantic import ValidationError
-
-from harness.suite.axes import locate
+from harness.suite.axes import Ambiguous, Path, locate
 from harness.suite.catalogue import DatasetLike, MethodLike
 from harness.suite.cell import AugmentationSpec, BackboneSpec, Cell, EvaluationSpec, OptimiserSpec, ScheduleSpec
-from harness.suite.nodes import Node, Problem, SuiteError, marked, merge, nested, plain, problem
-from harness.suite.problems import problems_of, validate
+from harness.suite.nodes import Node, Problem, SuiteError, marked, merge, nested, other_kind, problem
+from harness.suite.problems import validate
 from harness.suite.suite import Suite
 
 NOT_A_CELL = ("method", "datasets", "axes")  # keys of a method's row that are not fields of a cell
@@ -32,7 +30,14 @@ def _built_in() -> Node:
         "evaluation": EvaluationSpec(),
     }
     parts = {name: spec.model_dump(mode="json") for name, spec in specs.items()}
-    single = {"data_parallel_width": 1, "views": 2, "epochs": None, "batch_size": None, "precision": "float32", "seed": 0}
+    single = {
+        "data_parallel_width": 1,
+        "views": 2,
+        "epochs": None,
+        "batch_size": None,
+        "precision": "float32",
+        "seed": 0,
+    }
     return marked({**parts, **single, "dataset": {}, "settings": {}})
 
 
@@ -55,99 +60,107 @@ def of_dataset(info: DatasetLike) -> Node:
     return marked({"dataset": values})
 
 
-def prune(top: Node, base: Node) -> Node:
-    """Of settings meant for several methods, those that this one has; a mapping of another `kind` is kept whole."""
-    kinds = top.entries.get("kind"), base.entries.get("kind")
-    if kinds[0] is not None and kinds[1] is not None and kinds[0].value != kinds[1].value:
-        return top
+def prune(top: Node, base: Node, switch_on: bool = False) -> Node:
+    """Of settings meant for several methods, those that this one has.
+
+    What is said of a part (a mapping) applies where the method has that part, and of that `kind`. With `switch_on` it
+    also replaces a part of another kind, or one that is off (null).
+    """
     kept = {}
     for key, value in top.entries.items():
         below = base.entries.get(key)
-        if below is not None:
-            both = isinstance(value.value, dict) and isinstance(below.value, dict)
-            kept[key] = prune(value, below) if both else value
-    return Node({key: value for key, value in kept.items() if value.value != {}}, top.mark, top.path)
+        if below is None:
+            continue
+        if not isinstance(value.value, dict):
+            kept[key] = value
+        elif not isinstance(below.value, dict) or other_kind(below, value):
+            kept |= {key: value} if switch_on else {}
+        elif (inner := prune(value, below, switch_on)).value:
+            kept[key] = inner
+    return Node(kept, top.mark, top.path)
 
 
-@dataclass
 class Pairing:
-    """One labelled method on one labelled dataset, before axes. Raises SuiteError where its settings are not valid."""
+    """One labelled method on one labelled dataset, before axes. Raises SuiteError where its settings are not valid.
 
-    suite: Suite
-    label: str
-    entry: MethodLike
-    dataset: str
-    info: DatasetLike
-    _settings: dict[tuple[int, ...], Node] = field(default_factory=dict)
-    _kept: list[Node] = field(default_factory=list)  # keeps the nodes alive whose addresses are keys above
+    `tree` is the cell's tree without any axis; `last` holds the layers that win over every axis.
+    """
 
-    def __post_init__(self) -> None:
-        root = self.suite.root
-        self.row = root.find(["methods", self.label]) or _NOTHING
-        self.shared = [root.find(["defaults"]), root.find(["datasets", self.dataset])]
-        self.own = [self.row.without(*NOT_A_CELL), self.row.find(["datasets", self.dataset])]
-        self.default_settings = marked(json.loads(self.entry.settings().model_dump_json()))
-        tree = merge(BUILT_IN_CELL, of_dataset(self.info))
-        for layer in [*self.shared, *self.own]:
-            tree = merge(tree, layer.without("settings")) if layer is not None else tree
-        self.base = tree
-        self.tree = self.with_settings(tree, ())
-        overrides = root.find(["overrides"])
-        self.last = [*([self.for_this(overrides)] if overrides else []), *self._command_line()]
+    def __init__(self, suite: Suite, label: str, entry: MethodLike, dataset: str, info: DatasetLike) -> None:
+        self.suite, self.label, self.entry, self.dataset, self.info = suite, label, entry, dataset, info
+        self.row = suite.root.find(["methods", label]) or _NOTHING
+        shared = [suite.root.find(["defaults"]), suite.root.find(["datasets", dataset])]
+        own = [self.row.without(*NOT_A_CELL), self.row.find(["datasets", dataset])]
+        self._default_settings = marked(json.loads(entry.settings().model_dump_json()))
+        self._shared = [found for layer in shared if layer and (found := layer.entries.get("settings"))]
+        self._own = [found for layer in own if layer and (found := layer.entries.get("settings"))]
+        self._settings: dict[tuple[int, ...], tuple[Sequence[Node], Node]] = {}
+        self._base = merge(BUILT_IN_CELL, of_dataset(info))
+        for layer in [*shared, *own]:
+            self._base = merge(self._base, layer.without("settings")) if layer is not None else self._base
+        self.last: tuple[Node, ...] = ()
+        self.tree = self.resolved(())
+        overrides = suite.root.find(["overrides"])
+        self.last = (*([self.for_this(overrides)] if overrides else []), *self._command_line())
         self.tree = self.resolved(())
 
     def _command_line(self) -> list[Node]:
         found = []
         for name, value in self.suite.fixed:
-            path = locate(name, self.tree) if name != "seeds" else None
-            if path is not None and path[0] not in self.entry.unused:
+            path = self.place(name, value) if name != "seeds" else None
+            if path is not None:
                 found.append(nested(path, value))
         return found
 
-    def for_this(self, overrides: Node) -> Node:
+    def place(self, name: str, written: Node) -> Path | None:
+        """Where a field stands in this method's cells; None if they have none. SuiteError if it is ambiguous."""
+        try:
+            path = locate(name, self.tree)
+        except Ambiguous as error:
+            raise SuiteError([problem(written, str(error))]) from error
+        return path if path is not None and path[0] not in self.entry.unused else None
+
+    def for_this(self, overrides: Node, switch_on: bool = False) -> Node:
         """Overrides meant for several methods, without the settings that this one does not have and unused fields."""
         kept = overrides.without(*self.entry.unused)
         settings = overrides.entries.get("settings")
         if settings is None:
             return kept
-        mine = prune(settings, self.tree.entries["settings"])
+        mine = prune(settings, self.tree.entries["settings"], switch_on)
         kept = kept.without("settings")
         return Node({**kept.entries, "settings": mine}, kept.mark, kept.path) if mine.value else kept
 
     def resolved(self, axes: Sequence[Node]) -> Node:
         """The cell's tree with the axes' layers, and what wins over them."""
+        tree = self._base
         layers = [*axes, *self.last]
-        tree = self.base
         for layer in layers:
             tree = merge(tree, layer.without("settings"))
-        return self.with_settings(tree, [layer for layer in layers if "settings" in layer.entries])
-
-    def with_settings(self, tree: Node, layers: Sequence[Node]) -> Node:
-        """The tree with the method's settings, validated and complete."""
-        key = tuple(map(id, layers))
-        if key not in self._settings:
-            self._kept.extend(layers)
-            self._settings[key] = self._complete_settings(layers)
-        return Node({**tree.entries, "settings": self._settings[key]}, tree.mark, tree.path)
+        settings = [found for layer in layers if (found := layer.entries.get("settings"))]
+        key = tuple(map(id, settings))
+        if key not in self._settings:  # the layers are kept with the answer, so that no id is ever used again
+            self._settings[key] = settings, self._complete_settings(settings)
+        return Node({**tree.entries, "settings": self._settings[key][1]}, tree.mark, tree.path)
 
     def _complete_settings(self, layers: Sequence[Node]) -> Node:
         """Shared settings apply where the method, as its own settings make it, has them; its own win over them."""
-        own = [found for layer in [*self.own, *layers] if layer and (found := layer.entries.get("settings"))]
-        shape = self._validated(self._over(self.default_settings, own))
-        shared = [prune(found, shape) for layer in self.shared if layer and (found := layer.entries.get("settings"))]
-        return self._validated(self._over(shape, [*shared, *own])) if shared else shape
-
-    def _over(self, base: Node, layers: Sequence[Node]) -> Node:
-        for layer in layers:
-            base = merge(base, layer)
-        return base
+        own = _NOTHING
+        for layer in [*self._own, *layers]:
+            own = merge(own, layer)
+        settings = merge(self._default_settings, own)
+        if not self._shared:
+            return self._validated(settings)
+        with suppress(SuiteError):  # perhaps valid only with what is shared; else found below
+            settings = self._validated(settings)
+        for layer in self._shared:
+            settings = merge(settings, prune(layer, settings))
+        return self._validated(merge(settings, own))
 
     def _validated(self, settings: Node) -> Node:
         """The settings with every default of the model written out; what the user wrote keeps its mark."""
-        try:
-            model = self.entry.settings.model_validate_json(json.dumps(plain(settings)), strict=True)
-        except ValidationError as error:
-            raise SuiteError(problems_of(error, self.entry.settings, settings, self.row)) from error
+        model, problems = validate(self.entry.settings, settings, self.row)
+        if model is None:
+            raise SuiteError(problems)
         return _written_out(json.loads(model.model_dump_json()), settings)
 
     def cell(self, tree: Node, fingerprint: str | None) -> tuple[Cell | None, list[Problem]]:
@@ -157,7 +170,9 @@ class Pairing:
             value = tree.entries[name]
             if value.value is None and name not in self.entry.unused:
                 place = value if value.mark.line else self.row
-                message = f"`{name}` is not set, but `{self.entry.name}` on `{self.dataset}` needs it; write it in `defaults`"
+                message = (
+                    f"`{name}` is not set, but `{self.entry.name}` on `{self.dataset}` needs it; write it in `defaults`"
+                )
                 problems.append(problem(place, message))
         if problems:
             return None, problems
@@ -173,6 +188,6 @@ def _written_out(value: object, node: Node) -> Node:
         entries = {key: _written_out(entry, node.entries.get(key, Node(None))) for key, entry in value.items()}
         return Node(entries, node.mark, node.path)
     if isinstance(value, list):
-        return Node([_written_out(item, node.items[i] if i < len(node.items) else Node(None)) for i, item in enumerate(value)],
-                    node.mark, node.path)  # fmt: skip
+        below = [*node.items, *[Node(None)] * len(value)]
+        return Node([_written_out(item, at) for item, at in zip(value, below, strict=False)], node.mark, node.path)
     return Node(value, node.mark, node.path)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from harness.suite.nodes import Mark, Node, Problem, SuiteError, merge, plain, p
 from harness.suite.problems import validate
 
 LABELLED = ("datasets", "methods", "axes", "presets")  # mappings of the user's own names, from which null takes one out
+_NOTHING = Node({})
 
 
 @dataclass(frozen=True)
@@ -104,20 +105,29 @@ class _Layers:
 
     def over(self, base: Node | None, top: Node) -> Node:
         """One layer over another: lists select, null takes out, the rest merges."""
-        selected = {key: self.select(top.entries[key], base.find([key]) if base else None)
-                    for key in ("datasets", "methods") if key in top.entries}  # fmt: skip
-        self.datasets.update(selected["datasets"].entries if "datasets" in selected else ())
-        top = Node({**top.entries, **selected}, top.mark, top.path)
+        top = self.selected(top, base)
+        self.datasets.update(top.entries.get("datasets", _NOTHING).entries)
         merged = merge(base, top)
         entries = dict(merged.entries)
         for section in LABELLED:
-            for label, value in top.entries.get(section, Node(None)).entries.items():
+            for label, value in top.entries.get(section, _NOTHING).entries.items():
                 if value.value is None and (base is None or base.find([section, label]) is None):
                     message = "nothing here to take out; write `{}` for an entry with nothing of its own"
                     self.problems.append(problem(value, message))
             if section in entries:
                 entries[section] = _without_null(entries[section])
         return Node(entries, merged.mark, merged.path)
+
+    def selected(self, layer: Node, base: Node | None) -> Node:
+        """The layer with its lists of datasets and methods as mappings."""
+        if not isinstance(layer.value, dict):
+            return layer
+        chosen: dict[str, Node] = {
+            key: self.select(layer.entries[key], base.find([key]) if base else None)
+            for key in ("datasets", "methods")
+            if key in layer.entries
+        }
+        return Node({**layer.entries, **chosen}, layer.mark, layer.path)
 
     def select(self, chosen: Node, base: Node | None) -> Node:
         """A list of labels as a mapping: those, and null for every other label below. Anything else as it is."""
@@ -130,19 +140,16 @@ class _Layers:
 
     def apply_preset(self, root: Node, preset: str | None, path: Path) -> Node:
         """The suite with one preset's changes."""
-        presets = root.entries.get("presets", Node({}))
-        as_mappings = {}
-        for name, content in presets.entries.items():
-            selected = {key: self.select(content.entries[key], None)
-                        for key in ("datasets", "methods") if key in content.entries}  # fmt: skip
-            as_mappings[name] = Node({**content.entries, **selected}, content.mark, content.path) if selected else content
+        presets = root.entries.get("presets", _NOTHING)
         if preset is not None and preset not in presets.entries:
             hint = suggestion(preset, presets.entries, "presets")
             raise SuiteError([Problem(Mark(str(path)), "", f"there is no preset `{preset}`; {hint}")])
         if preset is not None:
             root = self.over(root, presets.entries[preset])
+        as_mappings = {name: self.selected(content, None) for name, content in presets.entries.items()}
         if as_mappings:
-            root = Node({**root.entries, "presets": Node(as_mappings, presets.mark, presets.path)}, root.mark, root.path)
+            presets = Node(as_mappings, presets.mark, presets.path)
+            root = Node({**root.entries, "presets": presets}, root.mark, root.path)
         return root
 
     def fix(self, text: str) -> tuple[str, Node]:
@@ -171,9 +178,11 @@ def _own_files(node: Node, path: Path) -> Node:
     own = node.entries.get("method_files")
     if own is None or not isinstance(own.value, list):
         return node
-    items = [Node(str(_beside(path, item.value)), item.mark, item.path) if isinstance(item.value, str) else item
-             for item in own.items]  # fmt: skip
-    return Node({**node.entries, "method_files": Node(list(items), own.mark, own.path)}, node.mark, node.path)
+    items = [
+        Node(str(_beside(path, item.value)), item.mark, item.path) if isinstance(item.value, str) else item
+        for item in own.value
+    ]
+    return Node({**node.entries, "method_files": Node(items, own.mark, own.path)}, node.mark, node.path)
 
 
 def _without_null(node: Node) -> Node:

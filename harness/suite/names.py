@@ -1,0 +1,125 @@
+"""Whether every method, dataset, setting and field that a suite names exists; if not, what was meant.
+
+Owns the checks of names and their messages; changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from pydantic import BaseModel
+
+from harness.suite.axes import Axis, names_in
+from harness.suite.catalogue import DatasetLike, MethodLike
+from harness.suite.fields import models_in, suggestion
+from harness.suite.nodes import Node, Problem, problem
+from harness.suite.planned import Placed
+from harness.suite.resolve import Pairing
+from harness.suite.suite import Suite
+
+_NOTHING = Node({})
+
+
+def method_name(label: str, row: Node) -> Node:
+    """The method of a labelled row, as a node: what `method` says, or the label."""
+    return row.entries.get("method") or Node(label, row.mark, row.path)
+
+
+def dataset_name(label: str, row: Node) -> Node:
+    """The dataset of a labelled row, as a node: what `dataset.name` says, or the label."""
+    return row.find(["dataset", "name"]) or Node(label, row.mark, row.path)
+
+
+def check_names(
+    suite: Suite, catalogue: Mapping[str, MethodLike], datasets: Mapping[str, DatasetLike]
+) -> list[Problem]:
+    """Methods, datasets and shared settings that there are not."""
+    problems = []
+    rows = suite.root.entries.get("methods", _NOTHING).entries
+    for label, row in rows.items():
+        name = method_name(label, row)
+        if name.value not in catalogue:
+            problems.append(
+                problem(name, f"there is no method `{name.value}`; {suggestion(str(name.value), catalogue)}")
+            )
+        known = {*suite.known_datasets, *datasets}
+        for dataset, overrides in row.entries.get("datasets", _NOTHING).entries.items():
+            if dataset not in known:
+                hint = suggestion(dataset, sorted(suite.known_datasets), "datasets of this suite")
+                problems.append(problem(overrides, f"there is no dataset `{dataset}` in this suite; {hint}"))
+    for label, row in suite.root.entries.get("datasets", _NOTHING).entries.items():
+        name = dataset_name(label, row)
+        if name.value not in datasets:
+            message = f"there is no dataset `{name.value}`; {suggestion(str(name.value), datasets)}"
+            problems.append(problem(name, message))
+    used = [str(method_name(label, row).value) for label, row in rows.items()]
+    return problems + _check_shared_settings(suite, [catalogue[name].settings for name in used if name in catalogue])
+
+
+def _check_shared_settings(suite: Suite, models: Sequence[type[BaseModel]]) -> list[Problem]:
+    """Settings in the suite's defaults, overrides and datasets' rows that none of its methods has."""
+    if not models:
+        return []
+    root = suite.root
+    rows = [root.find(["defaults"]), root.find(["overrides"]), *root.entries.get("datasets", _NOTHING).entries.values()]
+    shared = [found for row in rows if row and (found := row.entries.get("settings"))]
+    return [found for settings in shared for found in _unknown_keys(settings, models)]
+
+
+def _unknown_keys(settings: Node, models: Sequence[type[BaseModel]]) -> Iterator[Problem]:
+    for key, value in settings.entries.items():
+        fields = [model.model_fields[key] for model in models if key in model.model_fields]
+        if not fields:
+            known = dict.fromkeys(name for model in models for name in model.model_fields)
+            yield problem(value, f"no method of this suite has the setting `{key}`; {suggestion(key, known)}")
+        inner = [model for info in fields for model in models_in(info.annotation)]
+        if inner:
+            yield from _unknown_keys(value, inner)
+
+
+def check_axes(axes: Iterable[Axis], used: Collection[str], pairings: Sequence[Pairing]) -> list[Problem]:
+    """Axes (global, or one method's) that none of the pairings has."""
+    if not pairings:
+        return []
+    known = list(
+        dict.fromkeys(name for pairing in pairings for name in names_in(pairing.tree.without(*pairing.entry.unused)))
+    )
+    who = "no method in this suite" if len({pairing.label for pairing in pairings}) > 1 else f"`{pairings[0].label}`"
+    verb = "has" if who.startswith("no") else "does not have"
+    return [
+        problem(axis.node, f"{who} {verb} `{axis.name}`; {suggestion(axis.name, known)}")
+        for axis in axes
+        if axis.name not in used
+    ]
+
+
+def check_rules(
+    suite: Suite, axes: Collection[str], pairings: Sequence[Pairing], placed: Sequence[Placed]
+) -> list[Problem]:
+    """Names in skip rules and tables that nothing in the suite answers to, and baselines that are no row."""
+    if not pairings:
+        return []
+    fields = [name for pairing in pairings for name in names_in(pairing.tree)]
+    known = list(dict.fromkeys(["method", "dataset", *axes, *fields]))
+    written = set(known)
+    problems = []
+
+    def check(name: str, node: Node) -> None:
+        if name not in written:
+            problems.append(problem(node, f"nothing in this suite is called `{name}`; {suggestion(name, known)}"))
+
+    for rule in suite.root.entries.get("skip", _NOTHING).items:
+        for key, node in rule.without("reason").entries.items():
+            check(key, node)
+    rows = dict.fromkeys([*(row.label for row in placed), *(row.row for row in placed)])
+    for table in suite.root.entries.get("tables", _NOTHING).items:
+        for key, node in table.entries.get("where", _NOTHING).entries.items():
+            check(key, node)
+        for name in [*table.entries.get("rows", _NOTHING).items, *table.entries.get("columns", _NOTHING).items]:
+            check(str(name.value), name)
+        baseline = table.entries.get("baseline", Node(None))
+        if isinstance(baseline.value, str) and baseline.value not in rows:
+            problems.append(
+                problem(baseline, f"there is no row `{baseline.value}`; {suggestion(baseline.value, rows)}")
+            )
+    return problems
