@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from harness.suite.fields import ALIASES as ALIASES
 from harness.suite.fields import cell_paths
 from harness.suite.models import Overrides
 from harness.suite.nodes import Node, Problem, nested, plain, problem
 from harness.suite.problems import validate
 
-ALIASES = {"d": "views", "seeds": "seed"}
 Path = tuple[str, ...]
 
 

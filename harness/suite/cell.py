@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 SCHEMA_VERSION = 1
 ID_LENGTH = 20  # hexadecimal digits kept of the SHA-256: 80 bits
@@ -47,6 +47,20 @@ class DatasetSpec(Frozen):
     """Use only this many training images, drawn once (stratified by label, the same for every seed); None uses all."""
     validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Fraction of the training images held out of pretraining and probes, drawn once, to tune on."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DatasetSpec:
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(
+                f"mean has {len(self.mean)} values and std {len(self.std)}, but channels is {self.channels}: "
+                "give one of each per channel"
+            )
+        if self.eval_resize is not None and self.eval_resize < self.image_size:
+            raise ValueError(
+                f"eval_resize {self.eval_resize} is smaller than the crop, image_size {self.image_size}: "
+                "make it at least as large, or null"
+            )
+        return self
 
 
 class BackboneSpec(Frozen):
@@ -91,6 +105,14 @@ class AugmentationSpec(Frozen):
     solarise_probability: Probability = 0.0
     solarise_threshold: Probability = 0.5
     """Pixels at or above this value are inverted."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AugmentationSpec:
+        for name in ("crop_scale", "crop_ratio", "blur_sigma"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is a range, from {low:g} to {high:g}: write the smaller one first")
+        return self
 
 
 class OptimiserSpec(Frozen):
@@ -200,6 +222,14 @@ class Cell(Frozen):
     """Autocast type of encoder and head; whitening and losses are float32 whatever it is."""
     seed: Annotated[int, Field(ge=0)]
     evaluation: EvaluationSpec
+
+    @model_validator(mode="after")
+    def _has_its_split(self) -> Cell:
+        if self.evaluation.split == "validation" and self.dataset.validation_fraction == 0.0:
+            raise ValueError(
+                "evaluation.split is `validation`, but nothing is held out: set dataset.validation_fraction to 0.1, say"
+            )
+        return self
 
     def canonical(self) -> str:
         """The cell as JSON with sorted keys and no spaces: equal cells give equal text."""

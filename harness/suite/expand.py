@@ -89,7 +89,7 @@ class _Expander:
         self.problems += check_axes(self.axes, self.used[None], pairings)
         self.check_command_line(pairings)
         names = [*(axis.name for axis in self.axes), *own_axes]
-        self.problems += check_rules(self.suite, names, pairings, placed)
+        self.problems += check_rules(self.suite, names, pairings, [] if self.problems else placed)
         if self.problems:
             raise SuiteError(self.problems)
         return self.collected(placed)

@@ -19,6 +19,8 @@ from harness.suite.cell import Cell, Frozen
 
 NOT_WRITTEN: dict[type[BaseModel], set[str]] = {Cell: {"schema_version", "method"}}  # of a cell, but never an override
 FILLED_IN = {"fingerprint"}  # by the harness
+ALIASES = {"d": "views", "seeds": "seed"}  # other names of axes
+MOST_LISTED = 16  # names in a message
 
 
 @cache
@@ -116,4 +118,5 @@ def suggestion(name: str, known: Iterable[str], noun: str = "known") -> str:
     close = nearest(name, known)
     if close is not None:
         return f"did you mean `{close}`?"
-    return f"{noun}: {', '.join(known)}" if known else f"{noun}: none"
+    listed = ", ".join(known[:MOST_LISTED]) if known else "none"
+    return f"{noun}: {listed}" + (f" and {len(known) - MOST_LISTED} more" if len(known) > MOST_LISTED else "")

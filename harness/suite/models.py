@@ -5,12 +5,13 @@ Overrides of a cell are the partial form of `Cell` itself; whatever names method
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from harness.suite.cell import Cell, Frozen
-from harness.suite.fields import partial
+from harness.suite.fields import partial, suggestion
 
 if TYPE_CHECKING:
 
@@ -31,7 +32,17 @@ CostColumn = Literal[
     "encoder_flops_per_view",
     "parameters",
 ]
-Metric = Annotated[str, Field(pattern=r"^(linear_top1|linear_top5|lbfgs_top1|knn[1-9][0-9]*_top1)$")]
+METRICS = ("linear_top1", "linear_top5", "knn5_top1", "lbfgs_top1")
+
+
+def _metric(name: str) -> str:
+    if name not in METRICS and not re.fullmatch(r"knn[1-9][0-9]*_top1", name):
+        raise ValueError(f"there is no metric `{name}`; {suggestion(name, METRICS)}")
+    return name
+
+
+Metric = Annotated[str, AfterValidator(_metric)]
+
 Axes = dict[str, Any]  # a list of values, `seeds: 3`, or a mapping of labels to overrides; read in `axes`
 
 
@@ -59,6 +70,12 @@ class SkipRule(Frozen):
     reason: Annotated[str, Field(min_length=1)]
     """Printed beside every cell that is left out."""
 
+    @model_validator(mode="after")
+    def _matches_something(self) -> SkipRule:
+        if not self.model_extra:
+            raise ValueError("a skip rule needs something to match besides its reason, such as `method` or `views`")
+        return self
+
 
 class Reference(Frozen):
     """Published numbers, printed beside ours."""
@@ -85,7 +102,7 @@ class TableSpec(Frozen):
     """Likewise."""
     where: dict[str, Any] = Field(default={})
     """Only the cells that match, as in a skip rule."""
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("linear_top1", "knn5_top1")
+    metrics: tuple[Metric, ...] = ("linear_top1", "knn5_top1")
     """linear_top1, linear_top5, lbfgs_top1, or knn5_top1 (any k)."""
     cost: tuple[CostColumn, ...] = ("views_seen", "train_seconds")
     """Cost columns."""
@@ -94,7 +111,9 @@ class TableSpec(Frozen):
     references: tuple[Reference, ...] = ()
 
     @model_validator(mode="after")
-    def _grid(self) -> TableSpec:
+    def _readable(self) -> TableSpec:
+        if not self.metrics:
+            raise ValueError("a table needs at least one of `metrics`")
         if self.layout == "grid" and not (len(self.rows) == len(self.columns) == 1):
             raise ValueError(
                 "a grid has one axis in `rows` and one in `columns`, such as rows: [d], columns: [sub_batch_size]"

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel
 
-from harness.suite.axes import Axis, names_in
+from harness.suite.axes import Ambiguous, Axis, locate, names_in
 from harness.suite.catalogue import DatasetLike, MethodLike
 from harness.suite.fields import models_in, suggestion
 from harness.suite.nodes import Node, Problem, problem
@@ -79,18 +79,13 @@ def _unknown_keys(settings: Node, models: Sequence[type[BaseModel]]) -> Iterator
 
 def check_axes(axes: Iterable[Axis], used: Collection[str], pairings: Sequence[Pairing]) -> list[Problem]:
     """Axes (global, or one method's) that none of the pairings has."""
-    if not pairings:
+    strangers = [axis for axis in axes if axis.name not in used]
+    if not pairings or not strangers:
         return []
-    known = list(
-        dict.fromkeys(name for pairing in pairings for name in names_in(pairing.tree.without(*pairing.entry.unused)))
-    )
-    who = "no method in this suite" if len({pairing.label for pairing in pairings}) > 1 else f"`{pairings[0].label}`"
-    verb = "has" if who.startswith("no") else "does not have"
-    return [
-        problem(axis.node, f"{who} {verb} `{axis.name}`; {suggestion(axis.name, known)}")
-        for axis in axes
-        if axis.name not in used
-    ]
+    known = list(dict.fromkeys(name for pairing in pairings for name in pairing.names()))
+    alone = len({pairing.label for pairing in pairings}) == 1
+    who = f"`{pairings[0].label}` has no" if alone else "no method in this suite has"
+    return [problem(axis.node, f"{who} `{axis.name}`; {suggestion(axis.name, known)}") for axis in strangers]
 
 
 def check_rules(
@@ -99,14 +94,18 @@ def check_rules(
     """Names in skip rules and tables that nothing in the suite answers to, and baselines that are no row."""
     if not pairings:
         return []
-    fields = [name for pairing in pairings for name in names_in(pairing.tree)]
-    known = list(dict.fromkeys(["method", "dataset", *axes, *fields]))
-    written = set(known)
+    trees = [pairing.tree for pairing in pairings]
+    known = list(dict.fromkeys(["method", "dataset", *axes, *(name for tree in trees for name in names_in(tree))]))
     problems = []
 
     def check(name: str, node: Node) -> None:
-        if name not in written:
-            problems.append(problem(node, f"nothing in this suite is called `{name}`; {suggestion(name, known)}"))
+        if name in ("method", "dataset", *axes):
+            return
+        try:
+            if not any(locate(name, tree) for tree in trees):
+                problems.append(problem(node, f"nothing in this suite is called `{name}`; {suggestion(name, known)}"))
+        except Ambiguous as error:
+            problems.append(problem(node, str(error)))
 
     for rule in suite.root.entries.get("skip", _NOTHING).items:
         for key, node in rule.without("reason").entries.items():
@@ -118,7 +117,7 @@ def check_rules(
         for name in [*table.entries.get("rows", _NOTHING).items, *table.entries.get("columns", _NOTHING).items]:
             check(str(name.value), name)
         baseline = table.entries.get("baseline", Node(None))
-        if isinstance(baseline.value, str) and baseline.value not in rows:
+        if isinstance(baseline.value, str) and rows and baseline.value not in rows:
             problems.append(
                 problem(baseline, f"there is no row `{baseline.value}`; {suggestion(baseline.value, rows)}")
             )

@@ -123,7 +123,10 @@ class SuiteError(ValueError):
     """A suite that cannot be run as written. Its text has a line a problem: `file:line: key: what and what to do`."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(dict.fromkeys(problems))
+        found = list(problems)
+        files = list(dict.fromkeys(here.mark.file for here in found))
+        found.sort(key=lambda here: (files.index(here.mark.file), here.mark.line, here.mark.column))
+        self.problems = tuple(dict.fromkeys(found))
         super().__init__("\n".join(map(str, self.problems)))
 
 

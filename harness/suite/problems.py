@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from harness.suite.fields import cell_paths, keys_at, nearest, suggestion
+from harness.suite.fields import ALIASES, cell_paths, keys_at, nearest, suggestion
 from harness.suite.nodes import BUILT_IN, Mark, Node, Problem, plain
 
 if TYPE_CHECKING:
@@ -75,11 +75,12 @@ def _message(detail: ErrorDetails, model: type[BaseModel], node: Node, steps: Se
         words = str(context["expected"]).replace("'", "`")
         near = nearest(str(plain(node)), str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", "))
         return f"{shown} is not {words}" + (f"; did you mean `{near}`?" if near else "")
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        words = str(context.get("expected_tags", "")).replace("'", "`")
-        return f"{shown} needs `{str(context['discriminator']).strip(chr(39))}`" + (
-            f", one of {words}" if words else ""
-        )
+    if kind == "union_tag_invalid":
+        tags = str(context["expected_tags"]).replace("'", "").split(", ")
+        key = str(context["discriminator"]).strip("'")
+        return f"there is no {key} `{context['tag']}`; {suggestion(str(context['tag']), tags)}"
+    if kind == "union_tag_not_found":
+        return f"needs `{str(context['discriminator']).strip(chr(39))}`"
     if kind == "value_error":
         return str(context["error"])
     text = detail["msg"].removeprefix("Input ")
@@ -87,6 +88,8 @@ def _message(detail: ErrorDetails, model: type[BaseModel], node: Node, steps: Se
 
 
 def _instead(name: str, keys: Sequence[str]) -> str:
+    if ALIASES.get(name) in keys:
+        return f"write `{ALIASES[name]}` here"
     if nearest(name, keys) is None and "optimiser" in keys:  # a field of a cell, without the part it stands in
         deeper = [".".join(path) for path in sorted(cell_paths(), key=len) if path[-1] == name and path[0] in keys]
         if deeper:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 
-from harness.suite.axes import Ambiguous, Path, locate
+from harness.suite.axes import Ambiguous, Path, locate, names_in
 from harness.suite.catalogue import DatasetLike, MethodLike
 from harness.suite.cell import AugmentationSpec, BackboneSpec, Cell, EvaluationSpec, OptimiserSpec, ScheduleSpec
 from harness.suite.nodes import Node, Problem, SuiteError, marked, merge, nested, other_kind, problem
@@ -119,6 +119,17 @@ class Pairing:
         except Ambiguous as error:
             raise SuiteError([problem(written, str(error))]) from error
         return path if path is not None and path[0] not in self.entry.unused else None
+
+    def names(self) -> list[str]:
+        """Every name of a field that this method's cells have."""
+        return [name for name in names_in(self.tree) if self._has(name)]
+
+    def _has(self, name: str) -> bool:
+        try:
+            path = locate(name, self.tree)
+        except Ambiguous:
+            return True
+        return path is not None and path[0] not in self.entry.unused
 
     def for_this(self, overrides: Node, switch_on: bool = False) -> Node:
         """Overrides meant for several methods, without the settings that this one does not have and unused fields."""
