@@ -3,7 +3,7 @@ never extracts features nor decides when to look.
 
 Every diagnostic is a finite number whatever the input. Rows that are not finite are left out and counted. Where a
 formula has no value (fewer than two rows, no variation, all zero), the diagnostic takes the value of complete collapse:
-std 0, correlation 1, RankMe and participation ratio 0 (no direction at all), alignment and uniformity 0 (one point); and
+std 0, correlation 1, RankMe and participation ratio 0 (no direction at all), alignment and uniformity 0; and
 alpha-ReQ is 0 where there are too few eigenvalues to fit.
 """
 
@@ -183,7 +183,7 @@ def uniformity(unit: Tensor, t: float = 2.0) -> float:
 
 
 def alignment(first: Tensor, second: Tensor) -> float:
-    """Mean |x - x'|^2 of L2-normalised rows (m, D) of two views, without rows not finite in either; 0 if none is left."""
+    """Mean |x - x'|^2 of L2-normalised rows (m, D) of two views, where both are finite; 0 without rows."""
     both = first.isfinite().all(1) & second.isfinite().all(1)
     if not bool(both.any()):
         return 0.0

@@ -43,14 +43,14 @@ class Evaluation:
 
 
 def evaluate(probe: Labelled, test: Labelled, spec: EvaluationSpec, classes: int, seed: int) -> Evaluation:
-    """Fit on `probe`, score on `test`: knn<k>_top1, linear_top1, linear_top5 (only with more than 5 classes: otherwise it
-    is 100 whatever the features), lbfgs_top1 with `lbfgs_converged` and `lbfgs_iterations` among the diagnostics.
+    """Fit on `probe`, score on `test`: knn<k>_top1, linear_top1, linear_top5 (with more than 5 classes: else it is
+    100 whatever the features), lbfgs_top1 with `lbfgs_converged` and `lbfgs_iterations` among the diagnostics.
 
     Args:
         seed: of the linear probe's initial weights and order of images.
 
     Raises:
-        ValueError: labels outside [0, classes), features that are not finite, an empty split, fewer probe images than k.
+        ValueError: labels outside [0, classes), features that are not finite, an empty split, or k too large.
     """
     _check("probe", probe, classes)
     _check("evaluation", test, classes)

@@ -18,6 +18,7 @@ from torch import Tensor
 TRAIN_BLOCK = 8192
 TEST_BLOCK = 1024
 PAIR_VALUES = 1 << 23  # float64 values held at once in exact comparisons: 64 MiB
+SPARE = 8  # candidates kept beyond k: near-ties among them are settled without another product
 GROUP = 16  # columns of which only the minimum enters a selection
 ROUNDING = 2.0**-24  # float32's unit roundoff
 
@@ -49,14 +50,14 @@ def nearest(train: Tensor, test: Tensor, k: int) -> Tensor:
     with _full_float32():
         search = _Search(train, test, k)
         best, index = search.approximate()
-        slack = search.slack(best[:, k - 1])
-        doubtful = torch.zeros_like(slack, dtype=torch.bool)
-        if best.shape[1] > k:
-            doubtful = best[:, k].double() - best[:, k - 1].double() <= 2 * slack
-        rows = doubtful.nonzero().squeeze(1)
-        found = index[:, :k]
-        if len(rows):
-            found[rows] = search.exact(rows, best[rows, k - 1].double() + 2 * slack[rows])
+        limits = search.limits(best[:, k - 1])  # above it no train row can be among the k nearest
+        found = index[:, :k].clone()
+        within = (best <= limits[:, None]).sum(1)
+        doubtful = within > k
+        listed = (doubtful & ((within < best.shape[1]) | (best.shape[1] == len(train)))).nonzero().squeeze(1)
+        found[listed] = search.compare(listed, limits[listed], best, index)
+        rest = (doubtful & (within == best.shape[1]) & (best.shape[1] < len(train))).nonzero().squeeze(1)
+        found[rest] = search.scan(rest, limits[rest])
     return found.sort(1).values
 
 
@@ -99,8 +100,8 @@ class _Search:
             yield part.start, torch.cat([-2 * block, block.double().square().sum(1, keepdim=True).float()], 1)
 
     def approximate(self) -> tuple[Tensor, Tensor]:
-        """The k + 1 smallest float32 scores (fewer if there are fewer train rows), ascending, and their train rows."""
-        keep = min(self.k + 1, len(self.train))
+        """The k + 8 smallest float32 scores (or as many as there are train rows), ascending, and their train rows."""
+        keep = min(self.k + SPARE, len(self.train))
         device = self.test.device
         best = torch.full((len(self.test), keep), torch.inf, device=device)
         index = torch.zeros(len(self.test), keep, dtype=torch.int64, device=device)
@@ -116,37 +117,52 @@ class _Search:
                 best[part] = values
         return best, index
 
-    def slack(self, kth: Tensor) -> Tensor:
-        """Bound on |float32 score - true score| for train rows that can be among the k nearest, (M,) float64.
+    def limits(self, kth: Tensor) -> Tensor:
+        """Bounds (M,) on the float32 scores of the k nearest, given the k-th smallest float32 score (M,).
 
-        A dot product of K terms errs by at most K u sum|terms| (Higham 2002, section 3.1), |y| <= |x| + distance, and
-        rounding in centring adds a few u; the constants leave room for the error of `kth` itself.
+        A dot product of K terms errs by at most K u sum|terms| (Higham 2002, section 3.1), |y| <= |x| + distance for a
+        row y that matters, and rounding in centring adds a few u; the factors leave room for the error of `kth` itself.
+        The k-th smallest true score exceeds `kth` by at most that, and a float32 score the true one by that once more.
         """
         distance = (kth.double() + self.left_norm.square()).clamp_min(0).sqrt()
         terms = self.left.shape[1] + 8
-        return terms * ROUNDING * (2.3 * self.left_norm + 1.3 * distance).square() + 1e-30
+        error = terms * ROUNDING * (2.3 * self.left_norm + 1.3 * distance).square() + 1e-30
+        above = torch.full_like(kth, torch.inf)
+        return (kth.double() + 2 * error).float().nextafter(above)
 
-    def exact(self, rows: Tensor, limits: Tensor) -> Tensor:
-        """The k nearest (U, k) of test `rows` (U,) in float64, among train rows whose score is at most `limits` (U,)."""
+    def compare(self, rows: Tensor, limits: Tensor, best: Tensor, index: Tensor) -> Tensor:
+        """The k nearest (U, k) of test `rows` (U,) in float64, among their listed train rows within `limits` (U,)."""
+        found = _Pairs(self.k, rows.device)
+        columns, order = index[rows].sort(1)
+        inside = (best[rows] <= limits[:, None]).gather(1, order)
+        for pairs in torch.split(inside.nonzero(), self._pairs_at_once()):
+            row = pairs[:, 0]
+            self._add(found, rows, row, columns[row, pairs[:, 1]])
+        return found.index.view(len(rows), self.k)
+
+    def scan(self, rows: Tensor, limits: Tensor) -> Tensor:
+        """The k nearest (U, k) of test `rows` (U,) in float64, among all train rows within `limits` (U,)."""
         unique, inverse = torch.unique(self.test[rows], dim=0, return_inverse=True)
         # Equal rows share their answer; any one of them stands for all.
-        chosen = torch.empty(len(unique), dtype=torch.int64, device=rows.device).scatter_(
-            0, inverse, torch.arange(len(rows), device=rows.device)
-        )
-        answers = [self._exact_block(rows[part], limits[part]) for part in torch.split(chosen, TEST_BLOCK)]
+        chosen = torch.empty(len(unique), dtype=torch.int64, device=rows.device)
+        chosen.scatter_(0, inverse, torch.arange(len(rows), device=rows.device))
+        answers = [self._scan_block(rows[part], limits[part]) for part in torch.split(chosen, TEST_BLOCK)]
         return torch.cat(answers)[inverse]
 
-    def _exact_block(self, rows: Tensor, limits: Tensor) -> Tensor:
+    def _scan_block(self, rows: Tensor, limits: Tensor) -> Tensor:
         found = _Pairs(self.k, rows.device)
-        queries = self.test[rows]
-        step = max(1, PAIR_VALUES // queries.shape[1])
         for start, right in self._blocks():
-            scores = self.left[rows] @ right.T
-            for pairs in torch.split((scores.double() <= limits[:, None]).nonzero(), step):
-                row, column = pairs[:, 0], pairs[:, 1] + start
-                distance = (queries[row].double() - self.train[column].double()).square().sum(1)
-                found.add(row, column, distance)
+            inside = self.left[rows] @ right.T <= limits[:, None]
+            for pairs in torch.split(inside.nonzero(), self._pairs_at_once()):
+                self._add(found, rows, pairs[:, 0], pairs[:, 1] + start)
         return found.index.view(len(rows), self.k)
+
+    def _pairs_at_once(self) -> int:
+        return max(1, PAIR_VALUES // self.test.shape[1])
+
+    def _add(self, found: _Pairs, rows: Tensor, row: Tensor, column: Tensor) -> None:
+        difference = self.test[rows[row]].double().sub_(self.train[column])
+        found.add(row, column, difference.square_().sum(1))
 
 
 def _slices(rows: int, step: int) -> Iterator[slice]:

@@ -10,7 +10,8 @@ softmax cross-entropy they are X^T (p - onehot(y)) / n.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from harness.streams import stream
 from harness.suite.cell import LinearSpec
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch.optim.Adam's defaults
+SERIAL_PRODUCTS = 4_000_000  # multiplications in a forward pass below which one thread does a step
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class LinearWeights:
 
 
 def lr_at(spec: LinearSpec, epoch: int) -> float:
-    """Learning rate in `epoch` (from 0): lr * (final_lr / lr)^(epoch / epochs); it would reach final_lr after the last."""
+    """Learning rate in `epoch` (from 0): lr * (final_lr / lr)^(epoch / epochs), final_lr at e = epochs."""
     return spec.lr * math.pow(spec.final_lr / spec.lr, epoch / spec.epochs)
 
 
@@ -56,6 +58,7 @@ def initial_weights(seed: int, inputs: int, classes: int) -> Tensor:
     return (2 * draws - 1) / math.sqrt(inputs)
 
 
+@torch.no_grad()
 def train_probes(
     features: Tensor, labels: Tensor, classes: int, probes: Sequence[Probe], order_seed: int
 ) -> LinearWeights:
@@ -68,7 +71,8 @@ def train_probes(
         order_seed: of the order of images, which is common to all probes.
 
     Raises:
-        ValueError: probes that differ in epochs or batch size, or as many feature sets as probes are not given.
+        ValueError: probes that differ in epochs or batch size, a number of feature sets that is neither 1 nor P, or
+            weights that are not finite at the end.
     """
     sets = features if features.ndim == 3 else features[None]  # (S, N, F)
     if len({(probe.spec.epochs, probe.spec.batch_size) for probe in probes}) != 1:
@@ -77,71 +81,107 @@ def train_probes(
         raise ValueError(f"{len(sets)} feature sets for {len(probes)} probes: give one set, or one a probe")
     training = _Training(sets, labels, classes, probes)
     spec = probes[0].spec
-    images = sets.shape[1]
-    for epoch in range(spec.epochs):
-        order = torch.randperm(images, generator=stream(order_seed, "linear probe order", epoch)).to(features.device)
-        lr = training.per_probe([lr_at(probe.spec, epoch) for probe in probes])
-        for rows in torch.split(order, spec.batch_size):
-            training.step(rows, lr)
-    return training.weights()
+    with _threads_for(sets, min(spec.batch_size, sets.shape[1]) * sets.shape[2] * classes * len(probes)):
+        for epoch in range(spec.epochs):
+            training.set_lr([lr_at(probe.spec, epoch) for probe in probes])
+            order = torch.randperm(sets.shape[1], generator=stream(order_seed, "linear probe order", epoch))
+            for rows in torch.split(order.to(sets.device), spec.batch_size):
+                training.step(rows)
+    weights = training.weights()
+    if not bool(weights.weight.isfinite().all() & weights.bias.isfinite().all()):
+        raise ValueError(
+            f"the linear probe diverged: features reach {float(sets.abs().max()):.1e}, too large for lr {spec.lr:g}; "
+            "lower linear.lr, or look whether the encoder diverged"
+        )
+    return weights
+
+
+@contextmanager
+def _threads_for(sets: Tensor, products: int) -> Iterator[None]:
+    """One thread inside, on the CPU, where a step has so few multiplications that waiting for a second thread costs more
+    than it brings: a little on an idle machine, a hundredfold on a busy one."""
+    before = torch.get_num_threads()
+    if sets.device.type == "cpu" and products < SERIAL_PRODUCTS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Training:
-    """Parameters and Adam's state of P probes over S feature sets, R = P / S probes a set: tensors (S, F + 1, R * C),
-    so that probes that share features are one matrix product."""
+    """Parameters and Adam's state of P probes over S feature sets, R = P / S probes a set.
+
+    Outputs are rows, ordered by class and then by probe, so that probes that share features are one matrix product and
+    the softmax runs over the leading, strided dimension, which vectorises for few classes. All parameters stand in one
+    flat vector, the weights (S, C * R, F) first and then the biases (S, C * R, 1), so that Adam is one pass.
+    """
 
     def __init__(self, sets: Tensor, labels: Tensor, classes: int, probes: Sequence[Probe]) -> None:
-        self.sets, self.labels, self.classes = sets, labels, classes
-        self.count, self.inputs = len(probes), sets.shape[2]
-        self.per_set = self.count // len(sets)
-        initial = torch.stack([initial_weights(probe.seed, self.inputs, classes) for probe in probes])  # (P, F + 1, C)
-        self.theta = self._to_layout(initial.to(sets.device, sets.dtype))
-        self.gradient = torch.empty_like(self.theta)
+        self.sets, self.labels = sets, labels
+        count, self.images, inputs = sets.shape
+        self.per_set = len(probes) // count
+        self.shape = (count, classes * self.per_set, inputs)
+        initial = torch.stack([initial_weights(probe.seed, inputs, classes) for probe in probes])  # (P, F + 1, C)
+        rows = (
+            initial.view(count, self.per_set, inputs + 1, classes).permute(0, 3, 1, 2).flatten(1, 2)
+        )  # (S, C R, F + 1)
+        self.theta = torch.cat([rows[..., :-1].flatten(), rows[..., -1].flatten()]).to(sets)
+        self.gradient, self.scratch = torch.empty_like(self.theta), torch.empty_like(self.theta)
         self.first, self.second = torch.zeros_like(self.theta), torch.zeros_like(self.theta)
-        self.denominator = torch.empty_like(self.theta)
-        self.decay = self.per_probe([probe.spec.weight_decay for probe in probes])
+        self.weight, self.bias = self._split(self.theta)
+        self.weight_gradient, self.bias_gradient = self._split(self.gradient)
+        self.decay = self._spread([probe.spec.weight_decay for probe in probes])
+        self.inputs = sets.new_empty(count, min(probes[0].spec.batch_size, self.images), inputs)
+        self.minus_one = sets.new_full((1, 1, 1, 1), -1.0)
         self.steps = 0
 
-    def _to_layout(self, stacked: Tensor) -> Tensor:
-        """(P, F + 1, C) -> (S, F + 1, R * C)."""
-        split = stacked.view(len(self.sets), self.per_set, self.inputs + 1, self.classes)
-        return split.transpose(1, 2).reshape(len(self.sets), self.inputs + 1, -1).contiguous()
+    def _split(self, flat: Tensor) -> tuple[Tensor, Tensor]:
+        """Views (S, C R, F) and (S, C R, 1) of a flat vector of parameters."""
+        sets, rows, inputs = self.shape
+        weight, bias = flat.split_with_sizes([sets * rows * inputs, sets * rows])
+        return weight.view(self.shape), bias.view(sets, rows, 1)
 
-    def per_probe(self, values: Sequence[float]) -> Tensor:
-        """One value a probe, laid out to multiply the parameters: (S, 1, R * C)."""
-        spread = torch.tensor(values, dtype=self.sets.dtype).repeat_interleave(self.classes)
-        return spread.view(len(self.sets), 1, -1).to(self.sets.device)
+    def _spread(self, values: Sequence[float]) -> Tensor:
+        """One value a probe, repeated for each of its parameters, flat."""
+        sets, rows, _ = self.shape
+        each = torch.tensor(values, dtype=torch.float64).view(sets, 1, self.per_set)
+        each = each.expand(sets, rows // self.per_set, self.per_set).reshape(sets, rows, 1).to(self.sets)
+        return torch.cat([each.expand(self.shape).flatten(), each.flatten()])
 
-    def step(self, rows: Tensor, lr: Tensor) -> None:
-        """Forward, gradient and Adam on one batch; the mean over the batch is each probe's own loss."""
-        inputs = self.sets.index_select(1, rows)  # (S, B, F)
-        labels = self.labels.index_select(0, rows)  # (B,)
-        weight, bias = self.theta[:, :-1], self.theta[:, -1:]
-        logits = torch.baddbmm(bias, inputs, weight).view(len(self.sets), len(rows), self.per_set, self.classes)
-        error = logits.softmax(-1)
-        error.scatter_add_(
-            3,
-            labels[None, :, None, None].expand(*error.shape[:3], 1),
-            error.new_full((1,), -1.0).expand(*error.shape[:3], 1),
-        )
-        error = error.view(len(self.sets), len(rows), -1).div_(len(rows))
-        self.gradient[:, :-1] = inputs.transpose(1, 2) @ error
-        self.gradient[:, -1] = error.sum(1)
-        self._adam(lr)
+    def set_lr(self, values: Sequence[float]) -> None:
+        """The learning rate of each probe for the steps to come."""
+        self.lr = self._spread(values)
 
-    def _adam(self, lr: Tensor) -> None:
+    def step(self, rows: Tensor) -> None:
+        """Forward, gradient and Adam on one batch of images (B,)."""
+        inputs = self.inputs[:, : len(rows)]  # (S, B, F)
+        for features, batch in zip(self.sets, inputs, strict=True):
+            torch.index_select(features, 0, rows, out=batch)
+        logits = torch.baddbmm(self.bias, self.weight, inputs.mT)  # (S, C R, B)
+        error = logits.view(len(self.sets), -1, self.per_set, len(rows)).softmax(1)
+        labels = self.labels.index_select(0, rows).expand(len(self.sets), 1, self.per_set, -1)
+        error.scatter_add_(1, labels, self.minus_one.expand_as(labels)).div_(len(rows))
+        error = error.view_as(logits)
+        torch.bmm(error, inputs, out=self.weight_gradient)
+        torch.sum(error, 2, keepdim=True, out=self.bias_gradient)
+        self._adam()
+
+    def _adam(self) -> None:
         """torch.optim.Adam's update, the bias corrections moved into the step's scale."""
         self.steps += 1
         root = math.sqrt(1 - BETA2**self.steps)
         self.gradient.addcmul_(self.theta, self.decay)
         self.first.lerp_(self.gradient, 1 - BETA1)
         self.second.mul_(BETA2).addcmul_(self.gradient, self.gradient, value=1 - BETA2)
-        torch.sqrt(self.second, out=self.denominator).add_(EPS * root)
-        torch.div(self.first, self.denominator, out=self.denominator)
-        self.theta.addcmul_(self.denominator, lr, value=-root / (1 - BETA1**self.steps))
+        torch.sqrt(self.second, out=self.scratch).add_(EPS * root)
+        torch.div(self.first, self.scratch, out=self.scratch)
+        self.theta.addcmul_(self.scratch, self.lr, value=-root / (1 - BETA1**self.steps))
 
     def weights(self) -> LinearWeights:
         """The parameters as (P, F, C) and (P, C)."""
-        split = self.theta.view(len(self.sets), self.inputs + 1, self.per_set, self.classes).transpose(1, 2)
-        stacked = split.reshape(self.count, self.inputs + 1, self.classes)
-        return LinearWeights(stacked[:, :-1].contiguous(), stacked[:, -1].contiguous())
+        weight, bias = (
+            part.view(len(self.sets), -1, self.per_set, part.shape[2]).permute(0, 2, 3, 1).flatten(0, 1)
+            for part in (self.weight, self.bias)
+        )
+        return LinearWeights(weight.contiguous(), bias[:, 0].contiguous())
