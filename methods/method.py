@@ -51,7 +51,7 @@ class Method(nn.Module, ABC):
         return self.encoder
 
     def embed(self, features: Tensor) -> Tensor | None:
-        """Head output v (N, D) of encoder features (N, F), for the collapse diagnostics; None where there is no head."""
+        """Head output v (N, D) of encoder features (N, F), for the collapse diagnostics; None without a head."""
         return None
 
     def constant_lr_parameters(self) -> Iterable[nn.Parameter]:
@@ -59,8 +59,14 @@ class Method(nn.Module, ABC):
         return ()
 
     def readings(self) -> dict[str, float]:
-        """Diagnostics of the last step that only the method knows, such as slice condition numbers. May wait on the device."""
+        """Diagnostics of the last step that only the method knows, such as slice condition numbers. May wait on the
+        device."""
         return {}
+
+    def failure(self) -> Exception | None:
+        """Why the loss is no longer finite, where the method knows: on CUDA it does not stop to say so. May wait on the
+        device."""
+        return None
 
 
 Build = Callable[[Any, nn.Module, int, int], Method]

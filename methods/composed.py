@@ -1,0 +1,121 @@
+"""The module that runs a `Composition` around an encoder. Owns the order of its parts, their batch statistics' scope
+and the momentum target; no formula of a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from methods.composition import BatchNormTransform, Composition, WhiteningTransform
+from methods.method import Method
+from methods.parts import at_least_float32, cosine_momentum, mlp, momentum_copy, move_towards, over_views
+from methods.slice_monitor import SliceMonitor
+from methods.whitening import slices, whiten
+
+
+class Branch(nn.Module):
+    """Projector and, where that is the transform, BatchNorm: what a momentum target copies besides the encoder."""
+
+    def __init__(self, settings: Composition, features: int) -> None:
+        super().__init__()
+        p = settings.projector
+        self.projector = mlp(
+            (features, *p.hidden, p.embedding_size),
+            batch_norm=p.batch_norm,
+            bias=p.bias,
+            output_norm=p.output_norm,
+            output_bias=p.output_bias,
+        )
+        normed = isinstance(settings.transform, BatchNormTransform)
+        self.batch_norm = nn.BatchNorm1d(p.embedding_size) if normed else nn.Identity()
+
+
+class Composed(Method):
+    """Any method of the family. The encoder runs once a view; everything after it in the scope of the settings.
+
+    Args:
+        settings: every choice.
+        encoder: images to features (N, F).
+        features: F.
+        classes: of the dataset; not used here.
+    """
+
+    def __init__(self, settings: Composition, encoder: nn.Module, features: int, classes: int) -> None:
+        super().__init__(encoder)
+        self.settings = settings
+        self.head = Branch(settings, features)
+        self.predictor: nn.Module | None = None
+        if (q := settings.predictor) is not None:
+            size = settings.projector.embedding_size
+            sizes = (size, q.predictor_hidden, size)
+            self.predictor = mlp(sizes, batch_norm=q.predictor_batch_norm, bias=q.predictor_bias)
+        self.target_encoder: nn.Module | None = None
+        self.target_head: Branch | None = None
+        if settings.target is not None:
+            self.target_encoder, self.target_head = momentum_copy(encoder), momentum_copy(self.head)
+        self._monitor = SliceMonitor()
+
+    def loss(self, views: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        index = self._slices(views.shape[1], generator)
+        constant = self._momentum_embeddings(views, index)
+        v = self._project(self.encoder, self.head, views)  # (d, N, D)
+        z = self._transform(self.head, v, index)  # (d, N, D), or (I, d, N, D) when whitened
+        t = constant if constant is not None else z.detach() if self.settings.stop_gradient else z
+        p = z if self.predictor is None else over_views(self.predictor, z, self.settings.head_scope)
+        loss = self.settings.pair_weight * self.settings.pair_loss(p, t)
+        if self.settings.regulariser is not None:
+            loss = loss + self.settings.regulariser(v)
+        return loss
+
+    @torch.no_grad()
+    def _momentum_embeddings(self, views: Tensor, index: Tensor | None) -> Tensor | None:
+        """The momentum target's transformed embeddings; None where the target is the online network."""
+        if self.target_encoder is None or self.target_head is None:
+            return None
+        v = self._project(self.target_encoder, self.target_head, views)
+        return self._transform(self.target_head, v, index)
+
+    def _slices(self, images: int, generator: torch.Generator) -> Tensor | None:
+        """One draw a step, shared by views and by online and target network."""
+        w = self.settings.transform
+        if not isinstance(w, WhiteningTransform):
+            return None
+        return slices(images, w.sub_batch_size, w.slicing_iterations, generator)
+
+    def _project(self, encoder: nn.Module, head: Branch, views: Tensor) -> Tensor:
+        h = torch.stack([encoder(view) for view in views.unbind(0)])  # (d, N, F)
+        return over_views(head.projector, h, self.settings.head_scope)
+
+    def _transform(self, head: Branch, v: Tensor, index: Tensor | None) -> Tensor:
+        w = self.settings.transform
+        if not isinstance(w, WhiteningTransform) or index is None:
+            return over_views(head.batch_norm, v, self.settings.head_scope)
+        steps = w.newton_iterations
+        return whiten(v, index, variant=w.variant, eps=w.eps, newton_iterations=steps, monitor=self._monitor)
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        if self.settings.target is None or self.target_encoder is None or self.target_head is None:
+            return
+        momentum = cosine_momentum(self.settings.target.target_momentum, progress)
+        pairs = ((self.target_encoder, self.encoder), (self.target_head, self.head))
+        targets = [parameter for copy, _ in pairs for parameter in copy.parameters()]
+        onlines = [parameter for _, online in pairs for parameter in online.parameters()]
+        move_towards(targets, onlines, momentum)
+
+    def embed(self, features: Tensor) -> Tensor:
+        v: Tensor = self.head.projector(features)
+        return at_least_float32(v)
+
+    def constant_lr_parameters(self) -> Iterable[nn.Parameter]:
+        if self.settings.predictor is None or not self.settings.predictor.constant_lr or self.predictor is None:
+            return ()
+        return self.predictor.parameters()
+
+    def readings(self) -> dict[str, float]:
+        return self._monitor.readings()
+
+    def failure(self) -> Exception | None:
+        return self._monitor.failure()
