@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -12,7 +11,7 @@ from harness.suite.axes import Axis, Path, layer, read_axis
 from harness.suite.catalogue import DatasetLike, MethodLike, SettingsLike, pretrain_images
 from harness.suite.cell import Cell, DatasetSpec
 from harness.suite.names import check_axes, check_names, check_rules, dataset_name, method_name
-from harness.suite.nodes import Node, Problem, SuiteError, plain
+from harness.suite.nodes import Node, Problem, SuiteError
 from harness.suite.planned import Expansion, Placed, Planned, Skipped
 from harness.suite.problems import validate
 from harness.suite.resolve import Pairing
@@ -57,7 +56,7 @@ class _Expander:
     ) -> None:
         self.suite, self.catalogue, self.datasets, self.fingerprint = suite, catalogue, datasets, fingerprint
         self.problems: list[Problem] = []
-        self.fingerprints: dict[str, str | None] = {}
+        self.fingerprints: dict[int, tuple[Node, str | None]] = {}
         self.used: dict[str | None, set[str]] = {None: set()}  # axes that some cell has: global, and by method label
         self.fixed: set[str] = set()  # names set on the command line that some cell has
         self.axes = self.read_axes(suite.root)
@@ -153,12 +152,11 @@ class _Expander:
     def cell(self, pairing: Pairing, tree: Node) -> Cell | None:
         """The tree as a cell with its dataset's fingerprint; problems are collected."""
         values = tree.entries["dataset"]
-        key = json.dumps(plain(values))
-        if key not in self.fingerprints:
+        if id(values) not in self.fingerprints:  # the node is kept with the answer, so that no id is ever used again
             spec, problems = validate(DatasetSpec, values, pairing.row)
             self.problems += problems
-            self.fingerprints[key] = self.fingerprint(spec) if spec else None
-        cell, problems = pairing.cell(tree, self.fingerprints[key])
+            self.fingerprints[id(values)] = values, self.fingerprint(spec) if spec else None
+        cell, problems = pairing.cell(tree, self.fingerprints[id(values)][1])
         self.problems += problems
         return cell
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from harness.suite.fields import ALIASES, cell_paths, keys_at, nearest, suggestion
 from harness.suite.nodes import BUILT_IN, Mark, Node, Problem, plain
@@ -29,7 +30,7 @@ def validate(model: type[M], node: Node, fallback: Node | None = None) -> tuple[
         fallback: whose mark stands for values that the user did not write.
     """
     try:
-        return model.model_validate_json(json.dumps(plain(node)), strict=True), []
+        return model.model_validate_json(to_json(plain(node), inf_nan_mode="constants"), strict=True), []
     except ValidationError as error:
         return None, problems_of(error, model, node, fallback)
 

@@ -1,0 +1,112 @@
+"""A JSON schema of suite files, by which editors complete and check them. Owns its assembly; writes no file.
+
+A suite whose first line is `# yaml-language-server: $schema=suite.schema.json` is completed by any editor that
+knows YAML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from harness.suite.catalogue import DatasetLike, MethodLike
+from harness.suite.models import METRICS, SuiteContent
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+FIRST_LINE = "# yaml-language-server: $schema={schema}"
+"""What an editor looks for at the top of a suite."""
+Schema = dict[str, Any]
+
+
+def json_schema(catalogue: Mapping[str, MethodLike], datasets: Mapping[str, DatasetLike]) -> Schema:
+    """The schema (draft 2020-12) of suites over these methods and datasets, each with its settings and description."""
+    schema = SuiteContent.model_json_schema(by_alias=False)
+    definitions: Schema = schema.pop("$defs")
+    for name, entry in catalogue.items():
+        definitions |= _settings(name, entry.settings)
+    row = definitions["MethodRow"]
+    row["properties"]["method"] |= {"enum": list(catalogue)}
+    row["properties"]["axes"] = definitions["Axes"] = _axes()
+    row["allOf"] = [_settings_of(name) for name in catalogue]
+    overrides_at = definitions["PartialDatasetSpec"]["properties"]
+    overrides_at["name"] = {"enum": list(datasets), "description": overrides_at["name"].get("description", "")}
+    for content in (schema, definitions["PresetContent"]):
+        _name_parts(content["properties"], catalogue, datasets)
+    for table in ("TableSpec", "Reference"):
+        _suggest_metrics(definitions[table]["properties"])
+    return {"$schema": DIALECT, **_lenient(schema), "title": "A suite of ssl-harness", "$defs": _lenient(definitions)}
+
+
+def _settings(name: str, model: type[BaseModel]) -> Schema:
+    """A method's settings and the models they use, under names of their own."""
+    schema = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+    inner = schema.pop("$defs", {})
+    return {f"{name}.settings": schema, **{f"{name}.{key}": value for key, value in inner.items()}}
+
+
+def _settings_of(name: str) -> Schema:
+    """In a row with this method, the settings are this method's."""
+    chosen = {"properties": {"method": {"const": name}}, "required": ["method"]}
+    return {"if": chosen, "then": {"properties": {"settings": {"$ref": f"#/$defs/{name}.settings"}}}}
+
+
+def _name_parts(properties: Schema, catalogue: Mapping[str, MethodLike], datasets: Mapping[str, DatasetLike]) -> None:
+    """Methods and datasets by name: as a label of its own, by `method` or `dataset.name`, or in a list that selects."""
+    row, labels = {"$ref": "#/$defs/MethodRow"}, {"type": "array", "items": {"type": "string"}}
+    named: Schema = {}
+    for name, entry in catalogue.items():
+        settings = {"properties": {"settings": {"$ref": f"#/$defs/{name}.settings"}}}
+        by_label = {"if": {"not": {"required": ["method"]}}, "then": settings}
+        named[name] = {"description": entry.summary, "anyOf": [{"allOf": [row, by_label]}, {"type": "null"}]}
+    other = {"anyOf": [row, {"type": "null"}]}
+    said = properties["methods"].get("description", "")
+    mapping = {"type": "object", "properties": named, "additionalProperties": other}
+    properties["methods"] = {"description": said, "anyOf": [mapping, labels]}
+    entry_of = {"anyOf": [{"$ref": "#/$defs/DatasetRow"}, {"type": "null"}]}
+    said = properties["datasets"].get("description", "")
+    mapping = {"type": "object", "properties": dict.fromkeys(datasets, entry_of), "additionalProperties": entry_of}
+    properties["datasets"] = {"description": said, "anyOf": [mapping, labels]}
+    properties["axes"] = {"$ref": "#/$defs/Axes"}
+
+
+def _axes() -> Schema:
+    values = {"type": "array", "minItems": 1}
+    labelled = {"type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#/$defs/PartialCell"}}
+    count = {"type": "integer", "minimum": 1, "description": "So many seeds: 0, 1, 2, ..."}
+    described = "Axis -> values, or labels of overrides. A field's path (`optimiser.lr`) or a name that occurs once."
+    return {
+        "type": "object",
+        "description": described,
+        "properties": {"seeds": {"anyOf": [count, values]}, "seed": {"anyOf": [count, values]}},
+        "additionalProperties": {"anyOf": [values, labelled, {"type": "null"}]},
+    }
+
+
+def _suggest_metrics(properties: Schema) -> None:
+    metric = {"anyOf": [{"enum": list(METRICS)}, {"type": "string", "pattern": "^knn[1-9][0-9]*_top1$"}]}
+    if "metrics" in properties:
+        properties["metrics"]["items"] = metric
+        properties["metrics"]["minItems"] = 1
+    if "metric" in properties:
+        properties["metric"] |= metric
+        properties["metric"].pop("type", None)
+
+
+_AS_IT_IS = ("if", "Reference", "SkipRule")  # conditions, and what is never merged over anything
+
+
+def _lenient(schema: Any) -> Any:
+    """Whatever is merged over something below may be said in part: nothing is required of it, no branch is chosen."""
+    if isinstance(schema, list):
+        return [_lenient(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    lenient = {key: value if key in _AS_IT_IS else _lenient(value) for key, value in schema.items()}
+    if "properties" in lenient:
+        lenient.pop("required", None)
+    lenient.pop("discriminator", None)
+    if "oneOf" in lenient:
+        lenient["anyOf"] = lenient.pop("oneOf")
+    return lenient
