@@ -13,22 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.datasets import DataError, dataset_info
-from harness.data.packed import Labels, Manifest, Pixels, manifest_of, open_packed
+from harness.data.folders import open_streamed
+from harness.data.images import AnyImages, Images, StreamedImages
+from harness.data.packed import Labels, Manifest, manifest_of, open_packed
 from harness.streams import stream_seed
 from harness.suite.cell import DatasetSpec
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images of one role, in their dataset's order."""
-
-    pixels: Pixels
-    """(N, H, W, C) uint8: the memory map, or a copy in memory where only some of its rows are used."""
-    labels: Labels
-    """(N,) int64; -1 where there is no label. Not every class need occur."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -38,11 +27,11 @@ class Dataset:
     spec: DatasetSpec
     classes: int
     class_names: tuple[str, ...]
-    pretrain: Images
-    probe: Images
+    pretrain: AnyImages
+    probe: AnyImages
     """The labelled training images; without the validation part, as `pretrain` is."""
-    test: Images
-    validation: Images | None
+    test: AnyImages
+    validation: AnyImages | None
     """None unless the spec holds some out."""
 
 
@@ -59,30 +48,36 @@ def load(spec: DatasetSpec, data_dir: Path) -> Dataset:
             f"{spec.name}: the copy in {data_dir / spec.name} has fingerprint {manifest.fingerprint[:12]}, the cell "
             f"was planned with {str(spec.fingerprint)[:12]}: plan again, or use the data directory it was planned with"
         )
-    pixels, labels = open_packed(manifest, data_dir)
-    if pixels.shape[-1] != spec.channels:
-        raise DataError(f"{spec.name} has {pixels.shape[-1]} channels, not the {spec.channels} asked for")
+    images = _open(manifest, data_dir, spec)
     first, last = _span(manifest, info.pretrain)
     train_first, train_last = manifest.splits["train"]
-    validation, rows = training_rows(labels[first:last], (train_first - first, train_last - first), spec)
-
-    def take(chosen: npt.NDArray[np.int64] | None, first: int, last: int) -> Images:
-        if chosen is None:
-            return Images(pixels[first:last], labels[first:last])
-        return Images(pixels[chosen + first], labels[chosen + first])
-
-    probe = None if rows is None else rows[(rows >= train_first - first) & (rows < train_last - first)]
-    if probe is not None and not len(probe):
+    training, labelled = images.take(slice(first, last)), (train_first - first, train_last - first)
+    validation, rows = training_rows(training.labels, labelled, spec)
+    probe = training.take(slice(*labelled))
+    if rows is not None:
+        probe = training.take(rows[(rows >= labelled[0]) & (rows < labelled[1])])
+    if not len(probe):
         raise DataError(f"{spec.name}: none of the {spec.train_images} training images drawn has a label; use more")
     return Dataset(
         spec=spec,
         classes=len(manifest.classes),
         class_names=manifest.classes,
-        pretrain=take(rows, first, last),
-        probe=take(None, train_first, train_last) if probe is None else take(probe, first, last),
-        test=take(None, *manifest.splits["test"]),
-        validation=None if validation is None else take(validation, first, last),
+        pretrain=training if rows is None else training.take(rows),
+        probe=probe,
+        test=images.take(slice(*manifest.splits["test"])),
+        validation=None if validation is None else training.take(validation),
     )
+
+
+def _open(manifest: Manifest, data_dir: Path, spec: DatasetSpec) -> AnyImages:
+    """All images of a prepared dataset."""
+    if dataset_info(manifest.name).storage == "streamed":
+        root, files, labels = open_streamed(manifest, data_dir)
+        return StreamedImages(root, files, labels, spec.channels)
+    pixels, labels = open_packed(manifest, data_dir)
+    if pixels.shape[-1] != spec.channels:
+        raise DataError(f"{spec.name} has {pixels.shape[-1]} channels, not the {spec.channels} asked for")
+    return Images(pixels, labels)
 
 
 def _span(manifest: Manifest, splits: tuple[str, ...]) -> tuple[int, int]:

@@ -18,12 +18,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from harness.data.archives import Progress, quiet
 from harness.data.datasets import DataError, dataset_info, missing
 
 FORMAT = 1
@@ -31,6 +32,8 @@ MANIFEST, PIXELS, LABELS = "manifest.json", "pixels.npy", "labels.npy"
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+Chunk = tuple[str, Pixels, Labels]
+"""Split, pixels (n, H, W, C) and labels (n,), -1 where there is none."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,13 @@ class PackedWriter:
             self._file, {"descr": "|u1", "fortran_order": False, "shape": tuple(int(side) for side in shape)}
         )
 
-    def add(self, split: str, pixels: Pixels, labels: npt.NDArray[Any]) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, split: str, pixels: Pixels, labels: Labels) -> None:
         """Append a chunk of a split: (n, H, W, C) uint8 and (n,) integers, -1 where there is no label."""
         assert pixels.dtype == np.uint8, pixels.dtype
         assert pixels.shape == (len(labels), *self._shape[1:]), (pixels.shape, self._shape)
@@ -203,12 +212,13 @@ def open_packed(manifest: Manifest, data_dir: Path) -> tuple[Pixels, Labels]:
     return pixels, labels
 
 
-def verify_packed(manifest: Manifest, data_dir: Path, chunk: int = 4096) -> None:
+def verify_packed(manifest: Manifest, data_dir: Path, progress: Progress = quiet, chunk: int = 4096) -> None:
     """Read every pixel again and compare with the fingerprint. DataError if it differs."""
     pixels, labels = open_packed(manifest, data_dir)
     digest = hashlib.sha256()
     for first in range(0, len(pixels), chunk):
         digest.update(pixels[first : first + chunk].tobytes())
+        progress(f"verifying {manifest.name}", min(first + chunk, len(pixels)), len(pixels))
     if _finish(digest, labels, manifest.splits, manifest.shape) != manifest.fingerprint:
         raise DataError(f"{data_dir / manifest.name} has changed since it was packed: delete it and prepare it again")
 
@@ -223,8 +233,10 @@ def pack_digits(data_dir: Path) -> None:
     with building("digits", data_dir) as directory:
         if directory is None:
             return
-        writer = PackedWriter(directory, "digits", pixels.shape, tuple(str(digit) for digit in bunch.target_names))
         train = info.splits["train"]
-        writer.add("train", pixels[:train], bunch.target[:train])
-        writer.add("test", pixels[train:], bunch.target[train:])
-        writer.close()
+        with PackedWriter(
+            directory, "digits", pixels.shape, tuple(str(digit) for digit in bunch.target_names)
+        ) as writer:
+            writer.add("train", pixels[:train], bunch.target[:train])
+            writer.add("test", pixels[train:], bunch.target[train:])
+            writer.close()

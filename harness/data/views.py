@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from torch.nn import functional
 
 from harness.data.augment import augment, draw
 from harness.data.datasets import DataError
-from harness.data.loading import Images
+from harness.data.decoding import CleanWork, ViewWork, pieces, worked
+from harness.data.images import AnyImages, Images, StreamedImages
 from harness.streams import stream
 from harness.suite.cell import AugmentationSpec, DatasetSpec
 
@@ -43,15 +45,20 @@ class ViewStream:
 
     def __init__(
         self,
-        images: Images,
+        images: AnyImages,
         spec: DatasetSpec,
         augmentation: AugmentationSpec,
         views: int,
         batch_size: int,
         seed: int,
         device: torch.device | str,
+        workers: int | None = None,
     ) -> None:
-        """`views` is d, `batch_size` the number N of images. DataError if the images do not fill one batch."""
+        """`views` is d, `batch_size` the number N of images. DataError if the images do not fill one batch.
+
+        `workers` is the number of processes that decode streamed images; 0 decodes in this one, None takes one a CPU.
+        It changes no view.
+        """
         if len(images) < batch_size:
             raise DataError(
                 f"{spec.name}: {len(images)} training images do not fill one batch of {batch_size}. Use a batch_size "
@@ -60,29 +67,38 @@ class ViewStream:
         self._spec, self._augmentation = spec, augmentation
         self._views, self._batch_size, self._seed = views, batch_size, seed
         self._device = torch.device(device)
-        self._pixels = _resident(images, self._device)  # (N, H, W, C) uint8
+        self._workers = workers
+        self._source = _resident(images, self._device) if isinstance(images, Images) else images
         self._labels = torch.from_numpy(np.ascontiguousarray(images.labels))
         self.steps_per_epoch = len(images) // batch_size
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from step `first_step` on: the same as if the epoch began at its start."""
         order = torch.randperm(len(self._labels), generator=stream(self._seed, "order", epoch))
-        for step in range(first_step, self.steps_per_epoch):
+        steps = range(first_step, self.steps_per_epoch)
+        for step, views in zip(steps, self._view_batches(epoch, steps, order), strict=True):
             rows = order[step * self._batch_size : (step + 1) * self._batch_size]
-            yield self._batch(rows, stream(self._seed, "augment", epoch, step))
+            yield Batch(views, self._labels[rows].to(self._device, non_blocking=True))
 
-    def _batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
-        height, width = self._pixels.shape[1:3]
-        images = self._views * len(rows)
-        drawn = draw(self._augmentation, images, height, width, generator)
-        here = rows.to(self._pixels.device, non_blocking=True)
-        pixels = self._pixels[here].to(self._device, non_blocking=True).repeat(self._views, 1, 1, 1)  # (d N, H, W, C)
-        size = self._spec.image_size
-        augmented = augment(pixels, drawn, size, self._spec.mean, self._spec.std)  # (d N, C, S, S)
-        return Batch(
-            views=augmented.view(self._views, len(rows), *augmented.shape[1:]),
-            labels=self._labels[rows].to(self._device, non_blocking=True),
-        )
+    def _view_batches(self, epoch: int, steps: range, order: Tensor) -> Iterator[Tensor]:
+        """(d, N, C, S, S) of each step."""
+        size = self._batch_size
+        if isinstance(self._source, Tensor):
+            for step in steps:
+                rows = order[step * size : (step + 1) * size]
+                yield self._augmented(self._source, rows, stream(self._seed, "augment", epoch, step))
+        else:
+            work = ViewWork(self._source, self._spec, self._augmentation, self._views, self._seed)
+            yield from work.views(epoch, steps, order, size, self._device, self._workers)
+
+    def _augmented(self, packed: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """(d, N, C, S, S) of some rows of the packed pixels (images, H, W, C)."""
+        height, width = packed.shape[1:3]
+        drawn = draw(self._augmentation, self._views * len(rows), height, width, generator)
+        chosen = packed[rows.to(packed.device, non_blocking=True)].to(self._device, non_blocking=True)
+        pixels = chosen.repeat(self._views, 1, 1, 1)  # (d N, H, W, C)
+        augmented = augment(pixels, drawn, self._spec.image_size, self._spec.mean, self._spec.std)
+        return augmented.view(self._views, len(rows), *augmented.shape[1:])
 
 
 def _resident(images: Images, device: torch.device) -> Tensor:
@@ -93,15 +109,23 @@ def _resident(images: Images, device: torch.device) -> Tensor:
     return pixels
 
 
-def clean(images: Images, spec: DatasetSpec, device: torch.device | str, batch: int = 1000) -> Iterator[Tensor]:
+def clean(
+    images: AnyImages, spec: DatasetSpec, device: torch.device | str, batch: int = 1000, workers: int | None = None
+) -> Iterator[Tensor]:
     """The images in their order as the evaluation sees them: (n, C, S, S) float32 batches, normalised, on the device.
 
     Shorter edge resized to `eval_resize`, centre crop to `image_size`; without `eval_resize`, resized to `image_size`
     where the size differs. Bicubic with antialiasing, rounded back to 8 bits, as torchvision does with 8-bit images.
+    `workers` as for `ViewStream`.
     """
     size = spec.image_size
     if spec.eval_resize is not None and spec.eval_resize < size:
         raise DataError(f"{spec.name}: eval_resize {spec.eval_resize} is smaller than the crop, image_size {size}")
+    if isinstance(images, StreamedImages):
+        work = CleanWork(images, partial(evaluation_crop, spec=spec))
+        for piece in worked(work, pieces(range(1), len(images)), workers, torch.device(device).type == "cuda"):
+            yield normalise(piece.to(device, non_blocking=True).float(), spec)
+        return
     for first in range(0, len(images), batch):
         pixels = torch.from_numpy(images.pixels[first : first + batch]).to(device)
         yield normalise(evaluation_crop(pixels.permute(0, 3, 1, 2), spec), spec)
