@@ -1,1 +1,1 @@
-"""Results as a data frame; tables."""
+"""Results as a data frame, and the tables made of it. Reads the store, never writes into it; knows nothing of torch."""

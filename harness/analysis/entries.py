@@ -1,0 +1,148 @@
+"""One entry of a table: a measure over the seeds of one row and column. Owns means, spreads and what stands in their
+place.
+
+A mean is over every planned cell or is not shown: what is missing, failed, skipped or collapsed stands in the entry.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from harness.analysis.frame import COSTS, NOTHING, Record
+
+METRIC_TITLES = {"linear_top1": "linear top-1 %", "linear_top5": "linear top-5 %", "lbfgs_top1": "L-BFGS top-1 %"}
+COST_TITLES = {
+    "views_seen": "views seen",
+    "steps": "steps",
+    "train_seconds": "train s",
+    "evaluation_seconds": "evaluation s",
+    "views_per_second": "views/s",
+    "peak_memory_bytes": "peak MiB",
+    "encoder_flops_per_view": "MFLOPs/view",
+    "train_flops": "train TFLOPs",
+    "parameters": "parameters",
+}
+_COST_UNIT = {"peak_memory_bytes": 2.0**20, "encoder_flops_per_view": 1e6, "train_flops": 1e12}
+_COST_TEXT = {
+    "train_seconds": "{:,.1f}",
+    "evaluation_seconds": "{:,.1f}",
+    "encoder_flops_per_view": "{:,.2f}",
+    "train_flops": "{:,.3g}",
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published number as it stands beside an entry."""
+
+    value: float
+    source: str
+    recalled: bool
+    same_recipe: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A measure over the cells of one row and column, which differ by their seed alone."""
+
+    measure: str
+    """A metric or one of COSTS."""
+    records: tuple[Record, ...]
+    """Each cell once; empty where the suite plans none."""
+    published: Published | None = None
+    partial: bool = False
+    """Asked to show the mean over what is done even if some is missing; its text then says of how many."""
+
+    @property
+    def values(self) -> list[float]:
+        """Of the cells that are done and have the measure."""
+        found = [_value(record, self.measure) for record in self.records]
+        return [value for value in found if value is not None]
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are cells, and each has a value."""
+        return 0 < len(self.values) == len(self.records)
+
+    @property
+    def mean(self) -> float | None:
+        """Over all planned cells; None unless complete, or partial with something done."""
+        values = self.values
+        return statistics.fmean(values) if values and (self.complete or self.partial) else None
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation (n - 1) of what the mean is of; None for a single value."""
+        return statistics.stdev(self.values) if self.mean is not None and len(self.values) > 1 else None
+
+    @property
+    def difference(self) -> float | None:
+        """Mean minus the published number, in points; None if either is missing or the recipes differ."""
+        if self.published is None or not self.published.same_recipe or self.mean is None or not self.complete:
+            return None
+        return self.mean - self.published.value
+
+    @property
+    def text(self) -> str:
+        """Number and remarks, as printed."""
+        return ", ".join(part for part in (self._number(), *self._remarks()) if part) or NOTHING
+
+    @property
+    def published_text(self) -> str:
+        """The published number, how sure it is, and our difference to it."""
+        if self.published is None:
+            return NOTHING
+        remarks = ["recalled"] if self.published.recalled else []
+        remarks += [] if self.published.same_recipe else ["other recipe"]
+        remarks += [] if self.difference is None else [f"{self.difference:+.2f}"]
+        return f"{self.published.value:.2f}" + (f" ({'; '.join(remarks)})" if remarks else "")
+
+    def _number(self) -> str:
+        if self.mean is None:
+            return ""
+        if self.measure in COSTS:
+            return _COST_TEXT.get(self.measure, "{:,.0f}").format(self.mean / _COST_UNIT.get(self.measure, 1.0))
+        return f"{self.mean:.2f}" + ("" if self.spread is None else f" ± {self.spread:.2f}")
+
+    def _remarks(self) -> list[str]:
+        done = [record for record in self.records if record.status == "done"]
+        if self.measure in COSTS:
+            return []
+        remarks = []
+        if self.records and len(done) == len(self.records) and not self.values:
+            return ["not measured"]
+        if self.records and not self.complete:
+            remarks.append(self._progress())
+        if collapsed := sum(record.collapsed for record in done):
+            remarks.append("collapsed" if collapsed == len(self.records) else f"collapsed {collapsed} of {len(done)}")
+        if stale := sum(record.stale is not None for record in done):
+            remarks.append("stale" if stale == len(self.records) else f"stale {stale} of {len(done)}")
+        return remarks
+
+    def _progress(self) -> str:
+        planned = len(self.records)
+        for status in ("skipped", "no data", "failed"):
+            if all(record.status == status for record in self.records):
+                return status if status != "failed" else f"failed {planned} of {planned}"
+        text = f"{len(self.values)} done of {planned} planned"
+        for status in ("failed", "skipped", "no data"):
+            if count := sum(record.status == status for record in self.records):
+                text += f", {count} {status}"
+        return text
+
+
+def title_of(measure: str) -> str:
+    """The heading of a metric or cost column."""
+    if measure in COST_TITLES:
+        return COST_TITLES[measure]
+    k = measure.removeprefix("knn").removesuffix("_top1")
+    return METRIC_TITLES.get(measure, f"{k}-NN %" if measure.startswith("knn") else measure)
+
+
+def _value(record: Record, measure: str) -> float | None:
+    if measure in COSTS:
+        return record.costs.get(measure)
+    if record.result is None or record.status != "done":
+        return None
+    return record.result.metrics.get(measure)

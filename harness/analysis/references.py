@@ -1,0 +1,136 @@
+"""Published numbers, and which of our cells they may stand beside. Owns `references.csv`; runs nothing, judges nothing.
+
+`verified` was read in a copy of the source; `recalled` is from memory, is shown as such, and never enters a verdict.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal
+
+from harness.suite.cell import Cell
+
+_PUBLISHED_FORM: Mapping[str, Mapping[str, Any]] = {
+    "w_mse": {
+        "transform.kind": "whitening",
+        "transform.variant": "cholesky",
+        "transform.eps": 0.0,
+        "pair_loss.kind": "normalised_mse",
+        "stop_gradient": False,
+        "predictor": None,
+        "target": None,
+        "regulariser": None,
+    },
+}
+"""By method, the settings without which a row is another method than the published one, whatever its name."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One published number and the recipe it belongs to."""
+
+    source: str
+    table: str
+    dataset: str
+    backbone: str
+    epochs: int
+    method: str
+    d: int
+    metric: str
+    value: float
+    """Per cent."""
+    confidence: Literal["verified", "recalled"]
+
+    @property
+    def recalled(self) -> bool:
+        return self.confidence == "recalled"
+
+    @property
+    def enters_verdicts(self) -> bool:
+        """Whether a pass or a failure may rest on it."""
+        return self.confidence == "verified"
+
+
+def load() -> tuple[Reference, ...]:
+    """All references, in the file's order."""
+    text = resources.files(__package__).joinpath("references.csv").read_text(encoding="utf-8")
+    return tuple(_reference(row) for row in csv.DictReader(text.splitlines()))
+
+
+def lookup(
+    references: Iterable[Reference],
+    *,
+    dataset: str,
+    method: str,
+    d: int | None,
+    metric: str,
+    backbone: str | None = None,
+    epochs: int | None = None,
+) -> list[Reference]:
+    """Those that agree in everything given, verified ones first; a backbone or epochs of None matches any."""
+    found = [
+        reference
+        for reference in references
+        if (reference.dataset, reference.method, reference.d, reference.metric) == (dataset, method, d, metric)
+        and backbone in (None, reference.backbone)
+        and epochs in (None, reference.epochs)
+    ]
+    return sorted(found, key=lambda reference: reference.recalled)
+
+
+def for_cell(
+    references: Iterable[Reference], cell: Cell, metric: str, *, any_recipe: bool = False
+) -> tuple[Reference, bool] | None:
+    """The best reference for one metric of a cell, and whether it is of the same recipe.
+
+    The recipe is the same if backbone and epochs are, the backbone and the images are not cut down, the method is in
+    its published form, and evaluation is on test. Others are given only where `any_recipe` asks for them.
+    """
+    name = cell.backbone.name if cell.backbone else None
+    candidates = list(references)
+    wanted: dict[str, Any] = {"dataset": cell.dataset.name, "method": cell.method, "d": cell.views, "metric": metric}
+    exact = lookup(candidates, **wanted, backbone=name, epochs=cell.epochs) if _uncut(cell) else []
+    if exact:
+        return exact[0], True
+    others = lookup(candidates, **wanted) if any_recipe else []
+    return (others[0], False) if others else None
+
+
+def _uncut(cell: Cell) -> bool:
+    """Whether a cell can be a published recipe at all: all images, the full backbone, the method as published, test."""
+    if cell.backbone is None or cell.epochs is None or cell.backbone.width is not None:
+        return False
+    if cell.dataset.train_images is not None or cell.dataset.validation_fraction or cell.evaluation.split != "test":
+        return False
+    required = _PUBLISHED_FORM.get(cell.method, {})
+    return all(_setting(cell.settings, path, value) == value for path, value in required.items())
+
+
+def _setting(settings: Mapping[str, Any], path: str, default: Any) -> Any:
+    value: Any = settings
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return default
+        value = value[part]
+    return value
+
+
+def _reference(row: Mapping[str, str]) -> Reference:
+    confidence = row["confidence"]
+    if confidence not in ("verified", "recalled"):
+        raise ValueError(f"references.csv: confidence is {confidence!r}; it must be 'verified' or 'recalled'")
+    return Reference(
+        source=row["source"],
+        table=row["table"],
+        dataset=row["dataset"],
+        backbone=row["backbone"],
+        epochs=int(row["epochs"]),
+        method=row["method"],
+        d=int(row["d"]),
+        metric=row["metric"],
+        value=float(row["value"]),
+        confidence="verified" if confidence == "verified" else "recalled",
+    )

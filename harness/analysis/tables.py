@@ -1,0 +1,192 @@
+"""The tables of a suite: entries with published numbers and differences beside them, cost, and the notes below.
+
+Computes nothing but through `Entry`; formats nothing for a medium (see `markdown` and `render`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.analysis.differences import Note, notes
+from harness.analysis.entries import Entry, Published, title_of
+from harness.analysis.frame import COSTS, NOTHING, Record
+from harness.analysis.layout import Grid, Key, arrange, left_over, said, split
+from harness.analysis.references import Reference, for_cell
+from harness.suite.models import TableSpec
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text, and the entries it was made of."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    labels: int
+    """How many leading columns name the row; the others are numbers."""
+    notes: tuple[Note, ...] = ()
+    entries: Mapping[tuple[Key, Key, str], Entry] = field(default_factory=dict)
+    """By row, column and measure, as printed."""
+
+
+def build(
+    title: str,
+    specs: Sequence[TableSpec],
+    records: Iterable[Record],
+    references: Iterable[Reference] = (),
+    *,
+    partial: bool = False,
+    any_recipe: bool = False,
+) -> list[Table]:
+    """Every table that a suite wants.
+
+    Args:
+        title: of the suite; a table without its own takes it.
+        specs: without any, one table of methods against datasets.
+        references: put beside cells of the same recipe; the suite's own come first.
+        partial: show means over what is done, with its number, where cells are missing.
+        any_recipe: also show published numbers of other recipes, marked so and without a difference.
+    """
+    everything, published = list(records), tuple(references)
+    tables = []
+    for spec in specs or (TableSpec(),):
+        chosen = [record for record in everything if record.placed.matches(spec.where)]
+        make = _Maker(spec, published, partial, any_recipe)
+        tables.extend(make.tables(spec.title or title, chosen))
+    return tables
+
+
+@dataclass(frozen=True)
+class _Maker:
+    spec: TableSpec
+    references: tuple[Reference, ...]
+    partial: bool
+    any_recipe: bool
+
+    def tables(self, title: str, records: list[Record]) -> list[Table]:
+        spec = self.spec
+        rest = left_over(records, (*spec.rows, *spec.columns))
+        if spec.layout == "grid":
+            return [table for group, part in split(records, rest) for table in self._grids(title, group, part)]
+        names = rest if not spec.rows else (*spec.rows, *rest)
+        grid = arrange(records, names, spec.columns)
+        below = (*notes(grid.cells, names, spec.columns), *self._unplaced(records, grid))
+        if len(grid.columns) <= 1 or not spec.cost:
+            where = [text for text in (grid.columns or [()])[0] if text != NOTHING]
+            full = f"{title} ({', '.join(where)})" if len(grid.columns) == 1 and where else title
+            return [self._table(full, grid, (*spec.metrics, *spec.cost), below)]
+        return [
+            self._table(title, grid, spec.metrics, below),
+            self._table(f"{title}: cost", grid, spec.cost, ()),
+        ]
+
+    def _grids(self, title: str, group: Key, records: list[Record]) -> Iterable[Table]:
+        """One axis down, one across: a grid for each measure, and for everything else that varies."""
+        grid = arrange(records, self.spec.rows, self.spec.columns)
+        below = tuple(notes(grid.cells, self.spec.rows, self.spec.columns))
+        measures = (*self.spec.metrics, *self.spec.cost)
+        for measure in measures:
+            name = ", ".join((f"{title}: {title_of(measure)}", *(text for text in group if text != NOTHING)))
+            yield self._table(name, grid, (measure,), below if measure == measures[-1] else ())
+
+    def _table(self, title: str, grid: Grid, measures: Sequence[str], below: tuple[Note, ...]) -> Table:
+        entries = {
+            (row, column, measure): self._entry(row, column, measure, grid.cells.get((row, column), ()))
+            for row in grid.rows
+            for column in grid.columns
+            for measure in measures
+        }
+        baseline = self._baseline(grid)
+        header = [name.rpartition(".")[2] for name in grid.row_names]
+        body = [list(row) for row in grid.rows]
+        for column in grid.columns:
+            for measure in measures:
+                down = [entries[row, column, measure] for row in grid.rows]
+                head = self._head(column, measure, len(grid.columns), len(measures))
+                for name, texts in _texts(head, down, baseline, grid.rows):
+                    header.append(name)
+                    for line, text in zip(body, texts, strict=True):
+                        line.append(text)
+        rows = tuple(tuple(line) for line in body)
+        return Table(title, tuple(header), rows, len(grid.row_names), (*below, *self._sources(entries)), entries)
+
+    def _head(self, column: Key, measure: str, columns: int, measures: int) -> str:
+        names = [text for text in column if text != NOTHING]
+        if self.spec.layout == "grid":
+            return f"{self.spec.columns[0].rpartition('.')[2]} {' '.join(names) or NOTHING}"
+        return " ".join((*(names if columns > 1 else ()), title_of(measure)))
+
+    def _baseline(self, grid: Grid) -> tuple[str, Key] | None:
+        wanted = self.spec.baseline
+        found = [row for row in grid.rows if wanted is not None and wanted in _names(row, grid.in_row(row))]
+        return (str(wanted), found[0]) if found else None
+
+    def _entry(self, row: Key, column: Key, measure: str, records: tuple[Record, ...]) -> Entry:
+        published = None if measure in COSTS else self._published(row, column, measure, records)
+        return Entry(measure, records, published, self.partial)
+
+    def _published(self, row: Key, column: Key, measure: str, records: tuple[Record, ...]) -> Published | None:
+        """The suite's own number for this entry, or else that of the same recipe among the references."""
+        labels = _names(row, records)
+        places = {record.placed.dataset for record in records} | {" ".join(said(column))}
+        for own in self.spec.references:
+            for label in (name for name in own.values if own.metric == measure and name in labels):
+                for place in (name for name in own.values[label] if name in places):
+                    return Published(own.values[label][place], own.source, own.confidence == "recalled", True)
+        found = [for_cell(self.references, r.cell, measure, any_recipe=self.any_recipe) for r in records]
+        if not found or found[0] is None or any(other != found[0] for other in found):
+            return None
+        reference, same = found[0]
+        return Published(reference.value, f"{reference.source}, table {reference.table}", reference.recalled, same)
+
+    def _sources(self, entries: Mapping[Any, Entry]) -> list[Note]:
+        """Where the published numbers are from."""
+        lines = []
+        shown = [entry.published for entry in entries.values() if entry.published is not None]
+        for source in dict.fromkeys(published.source for published in shown):
+            recalled = [published.recalled for published in shown if published.source == source]
+            caution = f", {sum(recalled)} recalled from memory and to be checked" if any(recalled) else ""
+            lines.append(f"{source}: {len(recalled)} number{'s' * (len(recalled) > 1)}{caution}")
+        return [Note("Published numbers", tuple(lines))] if lines else []
+
+    def _unplaced(self, records: Sequence[Record], grid: Grid) -> list[Note]:
+        """What the suite names and this table does not have: a misspelt row must not pass for one without a number."""
+        rows = {name for row in grid.rows for name in _names(row, grid.in_row(row))}
+        columns = {record.placed.dataset for record in records} | {" ".join(said(key)) for key in grid.columns}
+        lines = [
+            f"{row}, {column}, {own.metric} ({own.source}): no such row, column or metric here"
+            for own in self.spec.references
+            for row, values in own.values.items()
+            for column in values
+            if row not in rows or column not in columns or own.metric not in self.spec.metrics
+        ]
+        if self.spec.baseline is not None and self._baseline(grid) is None:
+            lines.append(f"baseline {self.spec.baseline}: no such row here")
+        return [Note("Named in the suite and not found", tuple(lines))] if lines else []
+
+
+def _texts(
+    head: str, down: list[Entry], baseline: tuple[str, Key] | None, rows: list[Key]
+) -> Iterable[tuple[str, list[str]]]:
+    """The columns that one measure takes: its own, then published numbers and the difference to a baseline, if any."""
+    yield head, [entry.text for entry in down]
+    if any(entry.published is not None for entry in down):
+        yield f"{head}, published (ours minus it)", [entry.published_text for entry in down]
+    if baseline is not None and down[0].measure not in COSTS:
+        name, row = baseline
+        base = down[rows.index(row)]
+        yield f"{head}, minus {name}", [_minus(entry, base) for entry in down]
+
+
+def _names(row: Key, records: Iterable[Record]) -> set[str]:
+    """What a suite may call a row: as printed, or by its method's label."""
+    placed = [record.placed for record in records]
+    return {" ".join(said(row)), *(here.row for here in placed), *(here.label for here in placed)}
+
+
+def _minus(entry: Entry, base: Entry) -> str:
+    if entry is base or entry.mean is None or base.mean is None or not (entry.complete and base.complete):
+        return NOTHING
+    return f"{entry.mean - base.mean:+.2f}"

@@ -1,0 +1,63 @@
+import csv
+from importlib import resources
+
+import pytest
+
+from harness.analysis.references import for_cell, load, lookup
+from harness.suite.cell import BackboneSpec, EvaluationSpec
+
+REFERENCES = load()
+
+
+def test_every_line_of_the_file_is_a_reference():
+    text = resources.files("harness.analysis").joinpath("references.csv").read_text()
+    assert len(REFERENCES) == len(list(csv.reader(text.splitlines()))) - 1 == 77
+
+
+def test_only_verified_numbers_enter_verdicts():
+    assert {r.confidence for r in REFERENCES if r.enters_verdicts} == {"verified"}
+    stl10 = lookup(REFERENCES, dataset="stl10", method="contrastive", d=2, metric="linear_top1")
+    assert [(r.value, r.recalled, r.enters_verdicts) for r in stl10] == [(90.51, True, False)]
+
+
+def test_a_lookup_agrees_in_everything_given():
+    wanted = {"dataset": "imagenet", "method": "byol", "d": 2, "metric": "linear_top1"}
+    assert [(r.value, r.confidence) for r in lookup(REFERENCES, **wanted)] == [(69.3, "verified"), (66.5, "recalled")]
+    assert lookup(REFERENCES, **wanted, epochs=400) == []
+    assert lookup(REFERENCES, **wanted, backbone="resnet18") == []
+    assert lookup(REFERENCES, **(wanted | {"d": None})) == []
+
+
+def test_the_published_recipe_has_its_number(bench):
+    reference, same = for_cell(REFERENCES, bench.cell(), "linear_top1")
+    assert (reference.value, reference.table, same) == (91.55, "1", True)
+    assert for_cell(REFERENCES, bench.cell(views=4), "knn5_top1")[0].value == 89.87
+    assert for_cell(REFERENCES, bench.cell(views=3), "knn5_top1") is None
+    assert for_cell(REFERENCES, bench.cell(), "lbfgs_top1") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 200},
+        {"backbone": BackboneSpec(name="resnet34", stem="small")},
+        {"backbone": BackboneSpec(stem="small", width=8)},
+        {"dataset": {"train_images": 5000}},
+        {"dataset": {"validation_fraction": 0.1}},
+        {"evaluation": EvaluationSpec(split="validation"), "dataset": {"validation_fraction": 0.1}},
+        {"settings": {"pair_loss": {"kind": "mse"}}},
+        {"settings": {"transform": {"kind": "whitening", "variant": "zca"}}},
+        {"settings": {"transform": {"kind": "whitening", "eps": 0.01}}},
+        {"settings": {"predictor": {"predictor_hidden": 64}}},
+    ],
+)
+def test_another_recipe_has_none_unless_asked_for(bench, change):
+    cell = bench.cell(**change)
+    assert for_cell(REFERENCES, cell, "linear_top1") is None
+    reference, same = for_cell(REFERENCES, cell, "linear_top1", any_recipe=True)
+    assert (reference.value, same) == (91.55, False)
+
+
+def test_a_cell_without_an_encoder_has_none(bench):
+    cell = bench.cell(method="pixels", backbone=None, epochs=None, views=None)
+    assert for_cell(REFERENCES, cell, "linear_top1", any_recipe=True) is None
