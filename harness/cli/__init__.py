@@ -29,7 +29,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"harness.cli.{cmd_name}_").command
+        command: click.Command = importlib.import_module(f"harness.cli.{cmd_name}").command
         return command
 
     def resolve_command(

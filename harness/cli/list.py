@@ -1,0 +1,92 @@
+"""`harness list`: the names a suite may use, and the suites at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.cli.session import data_option, friendly
+
+if TYPE_CHECKING:
+    from harness.data.datasets import DatasetInfo
+
+
+@click.group()
+def command() -> None:
+    """Methods, datasets, backbones or suites."""
+
+
+@command.command()
+@click.option(
+    "--file", "files", multiple=True, type=click.Path(path_type=Path), help="Your own method file; repeatable."
+)
+@friendly
+def methods(files: tuple[Path, ...]) -> None:
+    """Methods and controls, with their source."""
+    from methods import catalogue
+
+    table = Table("method", "kind", "what", "source")
+    for name, entry in sorted(catalogue(files).items(), key=lambda item: (item[1].kind == "control", item[0])):
+        table.add_row(name, entry.kind, escape(entry.summary), escape(entry.source))
+    Console().print(table)
+
+
+@command.command()
+@data_option
+@friendly
+def datasets(data_dir: str | None) -> None:
+    """Datasets, their sizes, and whether they are on this machine."""
+    print_datasets(data_dir)
+
+
+def print_datasets(data_dir: str | None) -> None:
+    """The table of datasets, also shown by `harness data list`."""
+    from harness.data.datasets import DATASETS, data_directory
+    from harness.data.packed import fingerprint
+
+    directory = data_directory(data_dir)
+    table = Table("dataset", "images", "view", "classes", "here", "how to get it")
+    for name, info in DATASETS.items():
+        here = "yes" if fingerprint(name, directory) else "no"
+        table.add_row(
+            name, _sizes(info), f"{info.image_size} px", str(info.classes or "yours"), here, escape(info.source)
+        )
+    Console().print(table, f"data directory: {directory}")
+
+
+def _sizes(info: DatasetInfo) -> str:
+    return ", ".join(f"{split} {count:,}" for split, count in info.splits.items()) or "yours"
+
+
+@command.command()
+@click.argument("pattern", default="resnet*")
+def backbones(pattern: str) -> None:
+    """timm's models that match a PATTERN, such as 'vit_tiny*' (default: 'resnet*')."""
+    import timm
+
+    names = timm.list_models(pattern)
+    click.echo("\n".join(names) if names else f"no model of timm matches {pattern!r}")
+
+
+@command.command()
+@click.argument("directory", default=Path("suites"), type=click.Path(path_type=Path, file_okay=False))
+@friendly
+def suites(directory: Path) -> None:
+    """Suite files in a DIRECTORY (default: suites)."""
+    from harness.suite.nodes import SuiteError
+    from harness.suite.suite import load_suite
+
+    table = Table("suite", "title", "presets")
+    for path in sorted(directory.glob("*.yaml")):
+        try:
+            suite = load_suite(path)
+        except SuiteError as error:
+            table.add_row(str(path), f"[red]{escape(str(error).splitlines()[0])}[/]", "")
+        else:
+            table.add_row(str(path), escape(suite.title), ", ".join(suite.content.presets))
+    Console().print(table if table.row_count else f"no suite files (*.yaml) in {directory}")

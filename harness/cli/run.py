@@ -1,0 +1,111 @@
+"""`harness run`: what is missing is trained, then the suite's tables are written and shown."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from harness.cli.session import BAD_ARGUMENTS, Session, suite_options
+
+if TYPE_CHECKING:
+    from harness.engines.in_process import Outcome, Task
+    from harness.suite.planned import Planned
+
+FAILED, INTERRUPTED = 1, 130
+
+
+@click.command()
+@suite_options
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=None, help="CPU threads of torch; by default its choice."
+)
+@click.option("--rerun-stale", is_flag=True, help="Also run again what was made by code that has changed since.")
+@click.option(
+    "--checkpoint-seconds",
+    type=click.FloatRange(min=0),
+    default=120.0,
+    show_default=True,
+    help="Time between checkpoints of a training run.",
+)
+def command(session: Session, device: str, threads: int | None, rerun_stale: bool, checkpoint_seconds: float) -> None:
+    """Run a suite's cells that are not done, then write and show its tables.
+
+    Running the same command again runs nothing twice and goes on with what was interrupted.
+    """
+    from harness.engines.cell_run import Surroundings
+    from harness.engines.execution import DeviceError, Execution
+    from harness.engines.in_process import Task, run
+    from harness.progress import watch
+
+    execution = Execution(session.data_dir, device, threads, checkpoint_seconds)
+    try:
+        execution.torch_device()
+    except DeviceError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(BAD_ARGUMENTS)
+    tasks = [Task(item.cell, _label(item)) for item in session.expansion.planned if item.missing_data is None]
+    with stopping() as stop, watch(len({task.cell.id for task in tasks})) as watcher:
+        around = Surroundings(session.store, session.code, execution, watcher, stop.is_set)
+        outcomes = run(tasks, session.methods, around, rerun_stale=rerun_stale)
+    finish(session, tasks, outcomes)
+
+
+def _label(item: Planned) -> str:
+    return f"{item.row} on {item.dataset}, seed {item.cell.seed}"
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Turn the first SIGINT or SIGTERM into a wish to stop at a checkpoint; a second one kills as usual."""
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        click.echo("stopping at a checkpoint; once more to stop at once", err=True)
+        for restored, handler in before.items():
+            signal.signal(restored, handler)
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def finish(session: Session, tasks: list[Task], outcomes: dict[str, Outcome]) -> None:
+    """Write and show the tables, say what is left, exit with what happened."""
+    from harness.analysis.frame import frame
+    from harness.analysis.markdown import write_outputs
+    from harness.analysis.render import render
+
+    records = session.records()
+    tables = session.tables(records)
+    paths = write_outputs(session.output, session.suite.title, tables, frame(records))
+    Console().print(render(tables))
+    click.echo("written: " + ", ".join(str(path) for path in paths))
+    states = Counter(outcome.state for outcome in outcomes.values())
+    missing = {item.dataset: item.missing_data for item in session.expansion.planned if item.missing_data}
+    for reason in missing.values():
+        click.echo(f"not run: {reason}", err=True)
+    again = shlex.join(["harness", *sys.argv[1:]])
+    if states["interrupted"]:
+        click.echo(f"interrupted with {states['interrupted']} cells left; go on with: {again}", err=True)
+        sys.exit(INTERRUPTED)
+    if states["failed"]:
+        click.echo(f"{states['failed']} cells failed; `harness show ID` tells why, and {again} tries again", err=True)
+    if states["failed"] or states["missing data"] or missing:
+        sys.exit(FAILED)

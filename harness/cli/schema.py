@@ -1,0 +1,31 @@
+"""`harness schema`: by which editors complete and check suite files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from harness.cli.session import friendly
+
+
+@click.command()
+@click.argument("path", default=Path("suites/schema.json"), type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--file", "files", multiple=True, type=click.Path(path_type=Path), help="Your own method file; repeatable."
+)
+@friendly
+def command(path: Path, files: tuple[Path, ...]) -> None:
+    """Write the JSON schema of suites to PATH (default: suites/schema.json).
+
+    A suite that begins with `# yaml-language-server: $schema=schema.json` is completed and checked by editors that
+    speak YAML.
+    """
+    from harness.data.datasets import DATASETS
+    from harness.store.atomic import write_text
+    from harness.suite.schema import json_schema
+    from methods import catalogue
+
+    write_text(path, json.dumps(json_schema(catalogue(files), DATASETS), indent=1) + "\n")
+    click.echo(f"written: {path}")

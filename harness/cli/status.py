@@ -1,0 +1,45 @@
+"""`harness status`: the state of every cell of a suite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.cli.plan import estimated_seconds, print_summary
+from harness.cli.session import Session, suite_options
+
+if TYPE_CHECKING:
+    from harness.analysis.frame import Record
+
+COLOURS = {"done": "green", "failed": "red", "running": "cyan", "interrupted": "yellow", "no data": "yellow"}
+
+
+@click.command()
+@suite_options
+def command(session: Session) -> None:
+    """The state of every cell of a suite, in a line each."""
+    console = Console()
+    records = session.records()
+    shown = Table("cell", "row", "dataset", "seed", "state", "", title=session.suite.title, title_justify="left")
+    for record in records:
+        colour = COLOURS.get(record.status)
+        state = f"[{colour}]{record.status}[/]" if colour else record.status
+        cells = (record.placed.id, record.placed.row, record.placed.dataset, str(record.cell.seed))
+        shown.add_row(*map(escape, cells), state, escape(_remark(record)))
+    console.print(shown)
+    print_summary(console, records, estimated_seconds(session, records))
+
+
+def _remark(record: Record) -> str:
+    from harness.progress import first_line, result_text
+
+    remarks = ["stale"] if record.stale else []
+    if record.result is not None:
+        remarks.append(result_text(record.result))
+    elif record.reason:
+        remarks.append(first_line(record.reason))
+    return ", ".join(remarks)
