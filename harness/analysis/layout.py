@@ -12,6 +12,8 @@ from harness.analysis.frame import NOTHING, Record
 from harness.suite.axes import ALIASES
 
 Key = tuple[str, ...]
+Cells = Mapping[tuple[Key, Key], tuple[Record, ...]]
+"""By row and column as printed."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Grid:
 
     row_names: Key
     column_names: Key
-    cells: Mapping[tuple[Key, Key], tuple[Record, ...]]
+    cells: Cells
 
     @property
     def rows(self) -> list[Key]:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.analysis.differences import Note, notes
 from harness.analysis.entries import Entry, Published, title_of
 from harness.analysis.frame import COSTS, NOTHING, Record
 from harness.analysis.layout import Grid, Key, arrange, left_over, said, split
+from harness.analysis.notes import Note, notes
 from harness.analysis.references import Reference, for_cell
 from harness.suite.models import TableSpec
 
@@ -72,7 +72,7 @@ class _Maker:
             return [table for group, part in split(records, rest) for table in self._grids(title, group, part)]
         names = rest if not spec.rows else (*spec.rows, *rest)
         grid = arrange(records, names, spec.columns)
-        below = (*notes(grid.cells, names, spec.columns), *self._unplaced(records, grid))
+        below = (*notes(grid.cells, names, spec.columns, (*spec.metrics, *spec.cost)), *self._unplaced(records, grid))
         if len(grid.columns) <= 1 or not spec.cost:
             where = [text for text in (grid.columns or [()])[0] if text != NOTHING]
             full = f"{title} ({', '.join(where)})" if len(grid.columns) == 1 and where else title
@@ -85,8 +85,8 @@ class _Maker:
     def _grids(self, title: str, group: Key, records: list[Record]) -> Iterable[Table]:
         """One axis down, one across: a grid for each measure, and for everything else that varies."""
         grid = arrange(records, self.spec.rows, self.spec.columns)
-        below = tuple(notes(grid.cells, self.spec.rows, self.spec.columns))
         measures = (*self.spec.metrics, *self.spec.cost)
+        below = tuple(notes(grid.cells, self.spec.rows, self.spec.columns, measures))
         for measure in measures:
             name = ", ".join((f"{title}: {title_of(measure)}", *(text for text in group if text != NOTHING)))
             yield self._table(name, grid, (measure,), below if measure == measures[-1] else ())

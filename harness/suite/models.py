@@ -30,6 +30,7 @@ CostColumn = Literal[
     "views_per_second",
     "peak_memory_bytes",
     "encoder_flops_per_view",
+    "train_flops",
     "parameters",
 ]
 METRICS = ("linear_top1", "linear_top5", "knn5_top1", "lbfgs_top1")
