@@ -1,33 +1,76 @@
-"""Tables for the terminal, as rich draws them. Computes nothing; the text is that of the Markdown file."""
+"""Tables for the terminal, as rich draws them. Computes nothing; the text is that of the Markdown file.
+
+A table wider than the terminal is drawn in parts, each with the columns that name the rows: no number is broken.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.analysis.tables import Table
 
+_FRAME = 3  # a column's two spaces and one line
+
 
 def render(tables: Iterable[Table]) -> RenderableType:
     """All tables with their notes, for `Console.print`. No text is read as rich's markup."""
     parts: list[RenderableType] = []
     for table in tables:
-        parts += [_table(table), *_notes(table), Text("")]
+        parts += [_Fitted(table), *_notes(table), Text("")]
     return Group(*parts[:-1])
 
 
-def _table(table: Table) -> RichTable:
-    drawn = RichTable(title=Text(table.title, style="bold"), title_justify="left", header_style="bold")
-    for index, name in enumerate(table.header):
-        label = index < table.labels
-        drawn.add_column(Text(name), justify="left" if label else "right", no_wrap=label, overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*(Text(text, style=_style(text)) for text in row))
-    return drawn
+@dataclass(frozen=True)
+class _Fitted:
+    """A table that fits the console it is printed on, in as many parts as that takes."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(self.table.title, style="bold")
+        for columns in self._parts(options.max_width):
+            yield self._drawn(columns)
+
+    def _parts(self, room: int) -> Iterator[list[int]]:
+        """Indices of the columns of each part, the naming ones in all of them."""
+        naming = list(range(self.table.labels))
+        used = fixed = 1 + sum(self._width(index) + _FRAME for index in naming)
+        part: list[int] = []
+        for index in range(self.table.labels, len(self.table.header)):
+            width = self._width(index) + _FRAME
+            if part and used + width > room:
+                yield naming + part
+                part, used = [], fixed
+            part.append(index)
+            used += width
+        yield naming + part
+
+    def _width(self, index: int) -> int:
+        """The least width at which only the heading is wrapped, and only between words."""
+        words = self._heading(index).split()
+        return max(map(cell_len, (*words, *(row[index] for row in self.table.rows))), default=0)
+
+    def _heading(self, index: int) -> str:
+        """As it is, but a long name over narrow values (`slicing_iterations` over 4) is broken at its underscores."""
+        name = self.table.header[index]
+        values = max((cell_len(row[index]) for row in self.table.rows), default=0)
+        return name.replace("_", "_\n") if index < self.table.labels and cell_len(name) > values else name
+
+    def _drawn(self, columns: list[int]) -> RichTable:
+        drawn = RichTable(header_style="bold")
+        for index in columns:
+            justify: JustifyMethod = "left" if index < self.table.labels else "right"
+            drawn.add_column(Text(self._heading(index)), justify=justify, min_width=self._width(index), overflow="fold")
+        for row in self.table.rows:
+            drawn.add_row(*(Text(row[index], style=_style(row[index])) for index in columns))
+        return drawn
 
 
 def _notes(table: Table) -> Iterable[RenderableType]:

@@ -6,8 +6,8 @@ from harness.analysis.render import render
 from harness.analysis.tables import build
 
 
-def _printed(renderable):
-    console = Console(file=io.StringIO(), width=120, force_terminal=False)
+def _printed(renderable, width=120):
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
     console.print(renderable)
     return console.file.getvalue()
 
@@ -27,3 +27,18 @@ def test_brackets_are_not_read_as_markup(bench):
     assert "Suite [draft] (cifar10)" in text
     assert "a [bold]" in text
     assert "shape [2, 3] [red]" in " ".join(text.split())
+
+
+def test_a_narrow_terminal_gets_parts_with_every_number_whole_and_every_row_named(bench):
+    for seed, value in ((0, 91.5), (1, 92.5)):
+        bench.done({"linear_top1": value, "knn5_top1": value - 2}, seed=seed, axes={"slicing_iterations": 4})
+        bench.done({"linear_top1": 9.0, "knn5_top1": 8.0}, seed=seed, label="plain", method="plain_mse", settings={})
+    bench.plan(label="BYOL", method="byol", settings={})
+    tables = build("Suite", [], bench.records())
+    text = _printed(render(tables), width=60)
+    assert max(len(line) for line in text.splitlines()) <= 60
+    assert [text.count(number) for number in ("92.00 ± 0.71", "90.00 ± 0.71", "0 done of 1 planned")] == [1, 1, 2]
+    parts = text.count("┃ method")
+    assert parts > 1
+    assert [text.count(f"│ {label} ") for label in ("W-MSE", "plain", "BYOL")] == [parts] * 3
+    assert _printed(render(tables), width=200).count("┃ method") == 1
