@@ -36,6 +36,9 @@ def fetch(url: str, path: Path, md5: str, limit: int, progress: Progress = quiet
     part = path.with_name(path.name + ".part")
     try:
         _continue(url, part, limit, progress)
+    except DataError:
+        part.unlink(missing_ok=True)
+        raise
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             part.unlink(missing_ok=True)

@@ -140,9 +140,11 @@ def evaluation_crop(pixels: Tensor, spec: DatasetSpec) -> Tensor:
         short = min(height, width)
         target = (spec.eval_resize * height // short, spec.eval_resize * width // short)
     image = pixels.float()
-    if target != (height, width):
-        image = functional.interpolate(image, target, mode="bicubic", antialias=True, align_corners=False)
-        image = image.clamp_(0, 255).round_()
+    # Along the rows, then along the columns, to 8 bits each time: as Pillow does, and with it the papers' pipelines.
+    for step in ((height, target[1]), target):
+        if step != image.shape[-2:]:
+            image = functional.interpolate(image, step, mode="bicubic", antialias=True, align_corners=False)
+            image = image.add_(0.5).floor_().clamp_(0, 255)  # halves go up
     top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
     return image[..., top : top + size, left : left + size]
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
 from harness.data.augment import augment, draw
@@ -114,41 +115,44 @@ def test_clean_without_resizing_is_normalisation_in_order():
     torch.testing.assert_close(torch.cat(batches), normalised(data.pixels))
 
 
+def pillow(data, size, crop=None):
+    """Images resized to (height, width) and cut by Pillow, normalised."""
+    resized = []
+    for pixels in data.pixels:
+        image = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC)
+        resized.append(np.asarray(tv.center_crop(image, [crop, crop]) if crop else image))
+    return normalised(np.stack(resized))
+
+
+def steps_of_8_bits(ours, reference):
+    return (ours - reference).abs() * torch.tensor(SPEC.std).view(-1, 1, 1) * 255
+
+
 @pytest.mark.parametrize(
-    ("size", "height", "eval_resize", "image_size"),
-    [(96, 96, 70, 64), (30, 41, 21, 16), (33, 20, 16, 15), (10, 10, 20, 16)],
+    ("width", "height", "eval_resize", "resized"),
+    [
+        (96, 96, 70, (70, 70)),
+        (30, 41, 21, (28, 21)),
+        (33, 20, 16, (16, 26)),
+        (10, 10, 20, (20, 20)),
+        (16, 40, 16, (40, 16)),
+    ],
 )
-def test_clean_resizes_and_crops_as_torchvision(size, height, eval_resize, image_size):
-    data = images(3, size=size, height=height)
-    spec = SPEC.model_copy(update={"eval_resize": eval_resize, "image_size": image_size})
-    pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2).float()
-    resized = tv.resize(pixels, [eval_resize], interpolation=tv.InterpolationMode.BICUBIC, antialias=True)
-    cropped = tv.center_crop(resized.clamp(0, 255).round(), [image_size, image_size])
-    expected = tv.normalize(cropped / 255, list(SPEC.mean), list(SPEC.std))
-    torch.testing.assert_close(torch.cat(list(clean(data, spec, "cpu"))), expected)
-
-
-def test_clean_is_close_to_pillow():
-    from PIL import Image
-
-    # Smooth, as photographs mostly are: in noise, Pillow also clips between its two passes.
-    wave = np.sin(np.arange(96)[:, None] / 7 + np.arange(96) / 11)
-    data = Images(np.round(127 + 120 * wave[None, ..., None] * [1, -1, 0.5]).astype(np.uint8), np.zeros(1, np.int64))
-    spec = SPEC.model_copy(update={"eval_resize": 70, "image_size": 64})
-    pillow = np.asarray(Image.fromarray(data.pixels[0]).resize((70, 70), Image.Resampling.BICUBIC))[3:67, 3:67]
-    ours = next(clean(data, spec, "cpu"))
-    difference = (ours - normalised(pillow[None])).abs() * torch.tensor(SPEC.std).view(-1, 1, 1) * 255
-    assert difference.max() < 1.5  # one step of 8 bits
-    assert difference.mean() < 0.25  # Pillow rounds after each pass
+def test_clean_resizes_the_shorter_edge_and_crops_as_pillow_and_torchvision(width, height, eval_resize, resized):
+    data = images(3, size=width, height=height)  # noise: the hardest there is
+    assert tuple(tv.resize(torch.zeros(3, height, width), [eval_resize]).shape[1:]) == resized
+    spec = SPEC.model_copy(update={"eval_resize": eval_resize, "image_size": 15})
+    difference = steps_of_8_bits(torch.cat(list(clean(data, spec, "cpu"))), pillow(data, resized, 15))
+    assert difference.max() < 1.01  # Pillow's weights have 22 bits: a value halfway may round either way
+    assert (difference > 0.01).float().mean() < 0.001
 
 
 def test_clean_resizes_straight_without_eval_resize():
-    data = images(2, size=8)
+    data = images(2, size=8, height=12)
     spec = SPEC.model_copy(update={"image_size": 16})
-    pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2).float()
-    resized = tv.resize(pixels, [16, 16], interpolation=tv.InterpolationMode.BICUBIC, antialias=True)
-    expected = tv.normalize(resized.clamp(0, 255).round() / 255, list(SPEC.mean), list(SPEC.std))
-    torch.testing.assert_close(next(clean(data, spec, "cpu")), expected)
+    difference = steps_of_8_bits(next(clean(data, spec, "cpu")), pillow(data, (16, 16)))
+    assert difference.max() < 1.01
+    assert (difference > 0.01).float().mean() < 0.005  # at twice the size, values halfway are common
 
 
 def test_clean_refuses_a_crop_larger_than_the_image():
