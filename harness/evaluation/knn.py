@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+from harness.evaluation.arithmetic import full_float32
 
 TRAIN_BLOCK = 8192
 TEST_BLOCK = 1024
@@ -47,7 +48,7 @@ def nearest(train: Tensor, test: Tensor, k: int) -> Tensor:
     """
     if k > len(train):
         raise ValueError(f"k-NN with k={k} needs at least {k} training images, and there are {len(train)}: lower knn.k")
-    with _full_float32():
+    with full_float32():
         search = _Search(train, test, k)
         best, index = search.approximate()
         limits = search.limits(best[:, k - 1])  # above it no train row can be among the k nearest
@@ -59,17 +60,6 @@ def nearest(train: Tensor, test: Tensor, k: int) -> Tensor:
         rest = (doubtful & (within == best.shape[1]) & (best.shape[1] < len(train))).nonzero().squeeze(1)
         found[rest] = search.scan(rest, limits[rest])
     return found.sort(1).values
-
-
-@contextmanager
-def _full_float32() -> Iterator[None]:
-    """No TF32 or bfloat16 inside float32 products: the rounding bound would not hold."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 class _Search:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.evaluation.arithmetic import full_float32
 from harness.streams import stream
 from harness.suite.cell import LinearSpec
 
@@ -44,7 +45,8 @@ class LinearWeights:
 
     def logits(self, features: Tensor) -> Tensor:
         """(P, M, C) of features (M, F), or (P, M, F) where each probe has its own."""
-        return torch.matmul(features, self.weight) + self.bias[:, None]
+        with full_float32():
+            return torch.matmul(features, self.weight) + self.bias[:, None]
 
 
 def lr_at(spec: LinearSpec, epoch: int) -> float:
@@ -81,7 +83,10 @@ def train_probes(
         raise ValueError(f"{len(sets)} feature sets for {len(probes)} probes: give one set, or one a probe")
     training = _Training(sets, labels, classes, probes)
     spec = probes[0].spec
-    with _threads_for(sets, min(spec.batch_size, sets.shape[1]) * sets.shape[2] * classes * len(probes)):
+    with (
+        full_float32(),
+        _threads_for(sets, min(spec.batch_size, sets.shape[1]) * sets.shape[2] * classes * len(probes)),
+    ):
         for epoch in range(spec.epochs):
             training.set_lr([lr_at(probe.spec, epoch) for probe in probes])
             order = torch.randperm(sets.shape[1], generator=stream(order_seed, "linear probe order", epoch))

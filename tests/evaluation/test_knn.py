@@ -105,14 +105,3 @@ def test_k_may_be_all_of_the_train_set_and_not_more():
     assert nearest(train, random(3, 4, 1), 5).tolist() == [[0, 1, 2, 3, 4]] * 3
     with pytest.raises(ValueError, match=r"k=5 needs at least 5 training images, and there are 4: lower knn\.k"):
         nearest(train[:4], random(3, 4, 1), 5)
-
-
-def test_matrix_precision_is_raised_and_put_back():
-    train, test = HARD["clusters"]
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        np.testing.assert_array_equal(nearest(train, test, 5).numpy(), brute_force(train, test, 5))
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision(before)
