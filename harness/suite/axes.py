@@ -95,8 +95,8 @@ def locate(name: str, tree: Node) -> Path | None:
 
 
 def names_in(tree: Node) -> list[str]:
-    """Every name that `locate` understands in this tree: bare names first, then paths."""
-    places = list(_walk(tree))
+    """Every name that `locate` understands in this tree: bare names first, the method's own settings before all."""
+    places = sorted(_walk(tree), key=lambda place: place[0] != "settings")
     return [*dict.fromkeys(place[-1] for place in places), *(".".join(place) for place in places), *ALIASES]
 
 

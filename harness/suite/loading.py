@@ -17,6 +17,7 @@ from ruamel.yaml.nodes import Node as YamlNode
 from harness.suite.nodes import Mark, Node, Problem, Scalar, SuiteError
 
 _TAG = "tag:yaml.org,2002:"
+_PLAIN_TAGS = ("str", "int", "float", "bool", "null", "map", "seq", "timestamp", "value", "merge")
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULL = ("", "~", "null", "Null", "NULL")
 _INT = re.compile(r"[-+]?[0-9]+")
@@ -93,8 +94,8 @@ class _Reader:
 
     def value(self, source: YamlNode, mark: Mark, path: str) -> dict[str, Node] | list[Node] | Scalar:
         tag = str(source.tag or "")
-        if not tag.startswith(_TAG) or tag.removeprefix(_TAG) in ("binary", "set", "omap", "pairs"):
-            self.problems.append(Problem(mark, path, f"unknown tag `{tag}`; write a plain value"))
+        if tag.removeprefix(_TAG) not in _PLAIN_TAGS:
+            self.problems.append(Problem(mark, path, f"unknown tag `{tag.replace(_TAG, '!!')}`; write a plain value"))
             return None
         if isinstance(source, MappingNode):
             return self.mapping(source, path)

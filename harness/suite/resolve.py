@@ -187,10 +187,12 @@ class Pairing:
                 problems.append(problem(place, message))
         if problems:
             return None, problems
-        dataset = merge(tree.entries["dataset"], marked({"fingerprint": fingerprint}))
+        dataset = tree.entries["dataset"]
+        dataset = Node({**dataset.entries, "fingerprint": Node(fingerprint)}, dataset.mark, dataset.path)
         unused = dict.fromkeys(self.entry.unused, Node(None))
         named = {"method": Node(self.entry.name), "dataset": dataset}
-        return validate(Cell, Node({**tree.entries, **unused, **named}, tree.mark), self.row)
+        whole = Node({**tree.entries, **unused, **named}, self.row.mark, self.row.path)
+        return validate(Cell, whole, self.row)
 
 
 def _written_out(value: object, node: Node) -> Node:

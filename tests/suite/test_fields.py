@@ -1,0 +1,42 @@
+"""Partial models, keys, suggestions."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from harness.suite.cell import Cell
+from harness.suite.fields import cell_paths, keys_at, nearest, partial, suggestion
+
+
+def test_a_partial_cell_takes_any_part_of_it() -> None:
+    model = partial(Cell)
+    for said in ({}, {"seed": 3}, {"optimiser": {"lr": 0.1}}, {"backbone": None}, {"evaluation": {"knn": {"k": 20}}}):
+        assert model.model_validate(said).model_dump(exclude_unset=True) == said
+
+
+@pytest.mark.parametrize(
+    "said", [{"method": "x"}, {"schema_version": 1}, {"dataset": {"fingerprint": "x"}}, {"dataset": None}, {"seed": -1}]
+)
+def test_a_partial_cell_refuses_the_rest(said: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        partial(Cell).model_validate(said)
+
+
+def test_keys_at_a_path() -> None:
+    assert keys_at(partial(Cell), ["evaluation", "knn"]) == ("k", "every_epochs")
+    assert keys_at(partial(Cell), ["backbone", "options"]) == ()
+
+
+def test_cell_paths_reach_into_optional_parts() -> None:
+    assert {("seed",), ("optimiser", "lr"), ("evaluation", "lbfgs", "c")} <= cell_paths()
+    assert ("dataset", "fingerprint") not in cell_paths()
+
+
+def test_suggestions() -> None:
+    assert nearest("optimizer", ["optimiser", "schedule"]) == "optimiser"
+    assert nearest("byol", ["BYOL", "SimSiam"]) == "BYOL"
+    assert nearest("zzz", ["BYOL"]) is None
+    assert suggestion("zzz", ["a", "b"]) == "known: a, b"
+    assert suggestion("zzz", []) == "known: none"
+    assert suggestion("zzz", [str(n) for n in range(20)]).endswith("15 and 4 more")

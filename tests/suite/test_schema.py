@@ -1,0 +1,87 @@
+"""The schema for editors: what it completes and what it accepts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness.suite.loading import parse
+from harness.suite.nodes import plain
+from harness.suite.schema import DIALECT, json_schema
+
+GOOD = """
+include: base.yaml
+title: x
+defaults: {epochs: 1, optimiser: {lr: 1e-3}, settings: {head: {embedding: 3}}}
+datasets: [cifar]
+methods:
+  whiten: {settings: {transform: {sub_batch_size: 64}}, axes: {d: [2, 4]}}
+  W: {method: contrast, settings: {temperature: 0.1}}
+axes: {seeds: 3, size: {small: {epochs: 1}}}
+skip: [{method: W, d: 4, reason: because}]
+tables: [{metrics: [linear_top1, knn20_top1], rows: [method, d]}]
+presets: {tiny: {datasets: {grey: {epochs: 1}}, methods: {W: null}}}
+"""
+
+
+@pytest.fixture
+def schema(catalogue: Any, datasets: Any) -> dict[str, Any]:
+    return json_schema(catalogue, datasets)
+
+
+def references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        for key, value in part.items():
+            if key == "$ref":
+                yield value
+            yield from references(value)
+    elif isinstance(part, list):
+        for item in part:
+            yield from references(item)
+
+
+def test_it_is_self_contained_json(schema: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(schema)) == schema
+    assert schema["$schema"] == DIALECT
+    assert {reference.removeprefix("#/$defs/") for reference in references(schema)} <= set(schema["$defs"])
+
+
+def test_methods_and_datasets_are_named(schema: dict[str, Any]) -> None:
+    names = ["whiten", "contrast", "chase", "untrained", "pixels"]
+    assert schema["$defs"]["MethodRow"]["properties"]["method"]["enum"] == names
+    assert list(schema["properties"]["methods"]["anyOf"][0]["properties"]) == names
+    assert schema["$defs"]["PartialDatasetSpec"]["properties"]["name"]["enum"] == ["cifar", "stl", "grey", "folder"]
+
+
+def test_settings_and_fields_have_their_descriptions(schema: dict[str, Any]) -> None:
+    definitions = schema["$defs"]
+    assert definitions["whiten.Head"]["properties"]["hidden"]["description"] == "Widths."
+    warmup = definitions["PartialScheduleSpec"]["properties"]["warmup_steps"]
+    assert (warmup["description"], warmup["default"]) == ("Optimiser steps.", 500)
+    assert "seed" in definitions["PartialCell"]["properties"]
+    assert "fingerprint" not in definitions["PartialDatasetSpec"]["properties"]
+
+
+def test_nothing_that_is_merged_is_required(schema: dict[str, Any]) -> None:
+    required = {name for name, definition in schema["$defs"].items() if "required" in definition}
+    assert required == {"Reference", "SkipRule"}
+
+
+def test_a_validator_accepts_good_suites_and_refuses_bad_ones(schema: dict[str, Any]) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    assert [error.message for error in validator.iter_errors(plain(parse(GOOD, "s.yaml")))] == []
+    for good, bad in [
+        ("lr: 1e-3", "lrr: 1e-3"),
+        ("sub_batch_size", "sub_batch"),
+        ("temperature", "temprature"),
+        ("method: contrast", "method: contrst"),
+        ("linear_top1", "linear_top"),
+        ("reason: because", "because: reason"),
+        ("seeds: 3", "seeds: 0"),
+    ]:
+        assert list(validator.iter_errors(plain(parse(GOOD.replace(good, bad), "s.yaml")))), bad
