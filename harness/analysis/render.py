@@ -36,7 +36,7 @@ class _Fitted:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(self.table.title, style="bold")
         for columns in self._parts(options.max_width):
-            yield self._drawn(columns)
+            yield self._drawn(columns, options.max_width)
 
     def _parts(self, room: int) -> Iterator[list[int]]:
         """Indices of the columns of each part, the naming ones in all of them."""
@@ -63,11 +63,15 @@ class _Fitted:
         values = max((cell_len(row[index]) for row in self.table.rows), default=0)
         return name.replace("_", "_\n") if index < self.table.labels and cell_len(name) > values else name
 
-    def _drawn(self, columns: list[int]) -> RichTable:
+    def _drawn(self, columns: list[int], room: int) -> RichTable:
+        """These columns, as wide as their headings if there is room, else as narrow as may be."""
+        widths = {index: max(self._width(index), *map(cell_len, self._heading(index).split("\n"))) for index in columns}
+        tight = 1 + sum(width + _FRAME for width in widths.values()) > room
         drawn = RichTable(header_style="bold")
         for index in columns:
             justify: JustifyMethod = "left" if index < self.table.labels else "right"
-            drawn.add_column(Text(self._heading(index)), justify=justify, min_width=self._width(index), overflow="fold")
+            width = self._width(index) if tight else widths[index]
+            drawn.add_column(Text(self._heading(index)), justify=justify, width=width, overflow="fold")
         for row in self.table.rows:
             drawn.add_row(*(Text(row[index], style=_style(row[index])) for index in columns))
         return drawn

@@ -36,7 +36,9 @@ def test_a_narrow_terminal_gets_parts_with_every_number_whole_and_every_row_name
     bench.plan(label="BYOL", method="byol", settings={})
     tables = build("Suite", [], bench.records())
     text = _printed(render(tables), width=60)
-    assert max(len(line) for line in text.splitlines()) <= 60
+    drawn = [line for line in text.splitlines() if line[:1] in "┏┃┡│└"]
+    assert max(map(len, drawn)) <= 60
+    assert {line[-1] for line in drawn} == set("┓┃┩│┘"), "no line is cut off"
     assert [text.count(number) for number in ("92.00 ± 0.71", "90.00 ± 0.71", "0 done of 1 planned")] == [1, 1, 2]
     parts = text.count("┃ method")
     assert parts > 1
