@@ -87,10 +87,8 @@ def test_labelled_choices_change_several_fields_together(cells: Expand) -> None:
 
 
 def test_labelled_choices_may_switch_a_part_on(cells: Expand) -> None:
-    text = (
-        HEAD
-        + "methods: {chase: {}}\naxes: {t: {off: {settings: {transform: null}}, on: {settings: {transform: {kind: norm}}}}}\n"
-    )
+    text = HEAD + "methods: {chase: {}}\naxes:\n  t:\n"
+    text += "    off: {settings: {transform: null}}\n    on: {settings: {transform: {kind: norm}}}\n"
     off, on = (planned.cell.settings["transform"] for planned in cells(text).planned)
     assert (off, on) == (None, {"kind": "norm", "affine": True})
 
@@ -227,10 +225,11 @@ def test_ids_do_not_depend_on_labels_order_or_the_layer_that_said_it(cells: Expa
 
 
 def test_ten_thousand_cells_take_seconds(load: Callable[..., Suite], catalogue: Any, datasets: Any) -> None:
-    lrs = ", ".join(f"{n}e-4" for n in range(1, 21))
-    text = HEAD + f"methods: {{whiten: {{}}}}\naxes: {{lr: [{lrs}], weight_decay: [{lrs}], sub_batch_size: [64, 128]"
+    values = [f"{n}e-4" for n in range(1, 26)]
+    lrs, decays = ", ".join(values), ", ".join(values[:20])
+    text = HEAD + f"methods: {{whiten: {{}}}}\naxes: {{lr: [{lrs}], weight_decay: [{decays}], sub_batch_size: [64, 128]"
     suite = load(text + ", slicing_iterations: [1, 2, 3, 4, 5], seed: [0, 1], d: [2]}\n")
     start = time.process_time()
     found = expand(suite, catalogue, datasets, lambda spec: None)
     assert time.process_time() - start < 15  # two or three seconds, on a machine that has nothing else to do
-    assert len({planned.id for planned in found.planned}) == 20 * 20 * 2 * 5 * 2
+    assert len({planned.id for planned in found.planned}) == 25 * 20 * 2 * 5 * 2

@@ -11,25 +11,25 @@ import pytest
 from harness.data.datasets import DATASETS
 from harness.suite.expand import expand
 from harness.suite.suite import load_suite
+from methods import catalogue
 
 SUITES = sorted((Path(__file__).parents[2] / "suites").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
 def test_every_suite_and_preset_expands(path: Path) -> None:
-    catalogue = pytest.importorskip("methods").catalogue()
     for preset in [None, *load_suite(path).content.presets]:
         suite = load_suite(path, preset)
-        expansion = expand(suite, catalogue, DATASETS, lambda spec: None)
+        expansion = expand(suite, catalogue(suite.method_files), DATASETS, lambda spec: None)
         assert expansion.planned, (path, preset)
 
 
 def test_the_quickstart_has_every_method_two_view_counts_and_two_seeds() -> None:
-    catalogue = pytest.importorskip("methods").catalogue()
+    methods = catalogue()
     suite = load_suite(SUITES[[path.stem for path in SUITES].index("quickstart")])
-    expansion = expand(suite, catalogue, DATASETS, lambda spec: None)
+    expansion = expand(suite, methods, DATASETS, lambda spec: None)
     assert expansion.skipped == ()
-    assert {planned.cell.method for planned in expansion.planned} == set(catalogue)
+    assert {planned.cell.method for planned in expansion.planned} == set(methods)
     whitened = [planned.cell for planned in expansion.planned if planned.cell.method == "w_mse"]
     assert {cell.views for cell in whitened} == {2, 4}
     assert len({cell.settings["transform"]["slicing_iterations"] for cell in whitened}) == 2
