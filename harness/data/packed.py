@@ -144,6 +144,8 @@ def building(name: str, data_dir: Path) -> Iterator[Path | None]:
         if read_manifest(name, data_dir) is not None:
             yield None
             return
+        if final.exists():
+            raise DataError(f"{final} is in the way: it is no prepared dataset; move it elsewhere")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         yield partial

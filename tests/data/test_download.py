@@ -4,6 +4,7 @@ import os
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from socketserver import TCPServer
 
 import pytest
 
@@ -38,9 +39,18 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(HTTPServer):
+    def server_bind(self):
+        TCPServer.server_bind(self)  # without asking for the machine's name, which can take seconds
+        self.server_name, self.server_port = self.server_address
+
+    def handle_error(self, *_):
+        pass  # a client that hangs up is part of the tests
+
+
 @pytest.fixture
 def server():
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", 0), Handler) as server:
         server.ranges, server.resumes, server.tells_length = [], True, True
         server.breaks_at, server.content = None, CONTENT
         server.url = f"http://127.0.0.1:{server.server_port}/file.bin"

@@ -2,7 +2,6 @@ import errno
 import json
 import multiprocessing
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,14 +160,22 @@ def test_data_directory_that_cannot_be_made_is_told(tmp_path):
         pack(tmp_path / "file" / "below")
 
 
+def test_what_is_in_the_way_is_told_and_left(tmp_path):
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "cifar10" / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="cifar10 is in the way: it is no prepared dataset; move it elsewhere"):
+        pack(tmp_path)
+    assert (tmp_path / "cifar10" / "notes.txt").read_text() == "mine"
+
+
 def _killed(data_dir):
-    with building("cifar10", Path(data_dir)) as directory:
+    with building("cifar10", data_dir) as directory:
         (directory / "pixels.npy").write_bytes(b"half")
         os.kill(os.getpid(), 9)
 
 
 def test_remains_of_a_killed_process_are_cleared(tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=_killed, args=(str(tmp_path),))
+    process = multiprocessing.get_context("fork").Process(target=_killed, args=(tmp_path,))
     process.start()
     process.join()
     assert process.exitcode == -9
@@ -178,7 +185,7 @@ def test_remains_of_a_killed_process_are_cleared(tmp_path):
     assert not (tmp_path / ".cifar10.partial").exists()
 
 
-def test_who_waits_finds_it_complete(tmp_path, monkeypatch):
+def test_who_waits_finds_it_complete(tmp_path):
     pack(tmp_path)
     with building("cifar10", tmp_path) as directory:
         assert directory is None
