@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.data.loading import Dataset, Images
+from harness.data.images import AnyImages
+from harness.data.loading import Dataset
 from harness.data.views import ViewStream, clean
 from harness.evaluation.collapse import collapsed, diagnose
 from harness.evaluation.evaluate import Evaluation, Labelled, evaluate
@@ -70,14 +71,14 @@ class Measurer:
         return dataclasses.replace(outcome, diagnostics=diagnostics | outcome.diagnostics)
 
     @property
-    def scored(self) -> Images:
+    def scored(self) -> AnyImages:
         """The images of the split that the cell is scored on."""
         if self.cell.evaluation.split == "test":
             return self.dataset.test
         assert self.dataset.validation is not None
         return self.dataset.validation
 
-    def labelled(self, images: Images) -> Labelled:
+    def labelled(self, images: AnyImages) -> Labelled:
         """h (N, F) of clean images, and their labels."""
         batches = clean(images, self.cell.dataset, self.device)
         features = extract(self.encoder, batches, self.device, self.cell.precision)
@@ -101,8 +102,7 @@ class Measurer:
         """h of two augmented views of the sampled images, for alignment; None where nothing is augmented."""
         if self.cell.augmentation is None:
             return None
-        chosen = rows.numpy()
-        images = Images(self.dataset.probe.pixels[chosen], self.dataset.probe.labels[chosen])
+        images = self.dataset.probe.take(rows.numpy())
         size = min(256, len(images))
         stream_of_pairs = ViewStream(
             images, self.cell.dataset, self.cell.augmentation, 2, size, self.cell.seed, self.device
