@@ -227,6 +227,14 @@ def test_every_problem_is_reported_at_once_in_the_order_of_the_file(errors: Erro
     assert [line.split(": ")[0] for line in errors(text)] == lines
 
 
+def test_a_rule_s_name_must_be_clear_for_every_method(errors: Errors) -> None:
+    text = HEAD.replace("contrast", "chase") + "skip: [{momentum: 0.9, reason: x}]\n"
+    assert errors(text) == [
+        "s.yaml:4: skip[0].momentum: `momentum` stands for several fields; write one of `optimiser.momentum`, "
+        "`settings.momentum`"
+    ]
+
+
 def test_unset_budget_is_an_error_at_the_method(errors: Errors) -> None:
     assert errors("datasets: {cifar: {}}\nmethods:\n  whiten: {}\n") == [
         f"s.yaml:3: methods.whiten: `{name}` is not set, but `whiten` on `cifar` needs it; write it in `defaults`"
