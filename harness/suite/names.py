@@ -102,7 +102,8 @@ def check_rules(
         if name in ("method", "dataset", *axes):
             return
         try:
-            if not any([locate(name, tree) for tree in trees]):  # in all of them: in one it may be ambiguous
+            found = [locate(name, tree) for tree in trees]  # in all of them: in one it may be ambiguous
+            if not any(found):
                 problems.append(problem(node, f"nothing in this suite is called `{name}`; {suggestion(name, known)}"))
         except Ambiguous as error:
             problems.append(problem(node, str(error)))
