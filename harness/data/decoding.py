@@ -19,7 +19,7 @@ from harness.data.images import StreamedImages
 from harness.streams import stream
 from harness.suite.cell import AugmentationSpec, DatasetSpec
 
-PIECE_IMAGES = 32  # a worker's task: small, so that batches in flight take little shared memory
+PIECE_IMAGES = 8  # a worker's task: at 224 pixels and two views 10 MB, of which a few a worker are in shared memory
 Piece = tuple[int, int, int]
 """Step, first and last position in that step's batch."""
 

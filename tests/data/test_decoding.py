@@ -68,7 +68,8 @@ def test_the_process_s_own_random_numbers_are_left_alone(images):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_pieces():
+def test_pieces(monkeypatch):
+    monkeypatch.setattr("harness.data.decoding.PIECE_IMAGES", 32)
     assert pieces(range(2, 4), 70) == [(2, 0, 32), (2, 32, 64), (2, 64, 70), (3, 0, 32), (3, 32, 64), (3, 64, 70)]
 
 
