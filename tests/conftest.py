@@ -1,6 +1,56 @@
-"""What every test shares."""
+"""What every test shares: one thread, and a toy suite on real digits that runs in a second or two."""
 
+import textwrap
+from pathlib import Path
+
+import pytest
 import torch
 
 # Small tensors are quicker on one thread, and tests that run side by side do not slow each other down.
 torch.set_num_threads(1)
+
+TOY_SUITE = """
+title: Toy
+defaults:
+  dataset: {image_size: 8, train_images: 200}
+  backbone: {name: resnet18, stem: small_max_pool, width: 4}
+  augmentation: {saturation: 0.0, hue: 0.0, greyscale_probability: 0.0, flip_probability: 0.0}
+  schedule: {name: cosine, warmup_steps: 2}
+  epochs: 2
+  batch_size: 64
+  settings:
+    projector: {hidden: [8], embedding_size: 4}
+    transform: {sub_batch_size: 32}
+  evaluation:
+    linear: {epochs: 5}
+    knn: {every_epochs: 1}
+datasets: [digits]
+methods:
+  w_mse: {}
+  untrained: {}
+axes:
+  seeds: 2
+"""
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """Where digits are packed, once for all tests."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def toy_suite(tmp_path) -> Path:
+    """A suite file of four cells."""
+    return write_suite(tmp_path)
+
+
+def write_suite(directory: Path, more: str = "", name: str = "toy.yaml") -> Path:
+    """The toy suite, with more YAML merged over it by including it."""
+    base = directory / "toy.yaml"
+    base.write_text(TOY_SUITE)
+    if not more:
+        return base
+    path = directory / name
+    path.write_text("include: toy.yaml\n" + textwrap.dedent(more))
+    return path
