@@ -50,7 +50,8 @@ def print_datasets(data_dir: str | None) -> None:
     from harness.data.packed import fingerprint
 
     directory = data_directory(data_dir)
-    table = Table("dataset", "images", "view", "classes", "here", "how to get it")
+    table = Table("dataset", "images", "view", "classes", "here")
+    table.add_column("how to get it", overflow="fold")
     for name, info in DATASETS.items():
         here = "yes" if fingerprint(name, directory) else "no"
         table.add_row(

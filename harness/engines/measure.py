@@ -65,7 +65,9 @@ class Measurer:
         probe, scored = self.labelled(self.dataset.probe), self.labelled(self.scored)
         rows = self._sample_rows()
         diagnostics = self._diagnostics(probe.features[rows], self._two_views(rows))
-        diagnostics["collapsed"] = collapsed([*self.history, diagnostics], self.cell.evaluation.collapse)
+        # an encoder that was not trained has not collapsed, whatever its spectrum is like
+        trained = self.method is not None
+        diagnostics["collapsed"] = trained and collapsed([*self.history, diagnostics], self.cell.evaluation.collapse)
         outcome = evaluate(probe, scored, self.cell.evaluation, self.dataset.classes, self.cell.seed)
         self.finish_seconds = time.monotonic() - began
         return dataclasses.replace(outcome, diagnostics=diagnostics | outcome.diagnostics)

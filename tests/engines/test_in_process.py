@@ -189,7 +189,11 @@ def test_a_cell_that_another_process_fails_meanwhile_is_not_tried_again(data_dir
 
     def other_process_ends(seconds):
         done = command.store.result(command.tasks[3].cell.id)
-        raw = json.loads(done.model_dump_json()) | {"id": task.cell.id, "cell": task.cell.model_dump(), "status": "failed"}
+        raw = json.loads(done.model_dump_json()) | {
+            "id": task.cell.id,
+            "cell": task.cell.model_dump(),
+            "status": "failed",
+        }
         command.store.save(type(done).model_validate(raw))
         holder.__exit__(None, None, None)
 

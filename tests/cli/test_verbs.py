@@ -1,0 +1,205 @@
+"""The verbs in one process: what they print, write and exit with."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cli import VERBS, cli
+from tests.conftest import write_suite
+
+
+@pytest.fixture
+def harness(data_dir, tmp_path, monkeypatch):
+    """Runs a command in a directory of its own, on a wide terminal; returns (exit code, all output)."""
+    monkeypatch.setenv("HARNESS_DATA", str(data_dir))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.output
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, data_dir):
+    """A directory in which the toy suite was run."""
+    directory = tmp_path_factory.mktemp("ran")
+    suite = write_suite(directory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_DATA", str(data_dir))
+        patch.setenv("COLUMNS", "200")
+        result = CliRunner().invoke(cli, ["run", str(suite), "--results", str(directory / "results")])
+    assert result.exit_code == 0, result.output
+    return directory, suite, result.output
+
+
+def test_help_needs_neither_torch_nor_pandas_nor_half_a_second():
+    code = "import sys, harness.cli as c; c.cli(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+    began = time.perf_counter()
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    seconds = time.perf_counter() - began
+    for verb in VERBS:
+        assert f"  {verb} " in out
+    modules = out.splitlines()[-1]
+    assert all(f"'{name}'" not in modules for name in ("torch", "pandas", "optuna", "pydantic", "rich"))
+    assert seconds < 0.5 * (1 + os.getloadavg()[0])  # half a second on an idle machine
+
+
+def test_every_verb_has_its_own_help(harness):
+    for verb in VERBS:
+        code, out = harness(verb, "--help")
+        assert (code, out.startswith("Usage:")) == (0, True), verb
+
+
+def test_a_misspelt_verb(harness):
+    code, out = harness("rn", "x.yaml")
+    assert code == 2
+    assert "no command `rn`; did you mean `run`?" in out
+
+
+def test_run_writes_and_shows_the_table(ran):
+    directory, _, out = ran
+    markdown = (directory / "results" / "toy" / "table.md").read_text()
+    csv = (directory / "results" / "toy" / "table.csv").read_text().splitlines()
+    assert "| w_mse" in markdown
+    assert "| untrained" in markdown
+    assert len(csv) == 1 + 4 * 3  # four cells, three metrics each
+    assert "linear top-1" in out
+    assert "table.md" in out
+
+
+def test_plan_before_and_after(harness, ran, tmp_path):
+    directory, suite, _ = ran
+    code, out = harness("plan", suite)
+    assert code == 0
+    assert "4 pending" in out
+    assert "nothing comparable" in out
+    assert not (tmp_path / "results").exists()
+    code, out = harness("plan", suite, "--results", directory / "results")
+    assert "4 done" in out
+    code, out = harness("plan", suite, "--results", directory / "results", "--set", "seed=7")
+    assert "from stored runs of like cells" in out
+
+
+def test_plan_says_what_cannot_run_and_why(harness, tmp_path):
+    suite = write_suite(
+        tmp_path,
+        """
+        datasets: {cifar10: {defaults: null}}
+        """.replace("{defaults: null}", "{}")
+        + "axes: {sub_batch_size: [32, 48]}\n",
+        "cannot.yaml",
+    )
+    code, out = harness("plan", suite)
+    assert code == 0
+    assert "a batch of 64 images cannot be cut into sub-batches of 48" in out
+    assert "cifar10 is not on this machine: `harness data prepare cifar10`" in out
+
+
+def test_run_without_the_data_exits_with_1_and_says_what_to_fetch(harness, tmp_path):
+    suite = write_suite(tmp_path, "datasets: {digits: null, cifar10: {}}\n", "cifar.yaml")
+    code, out = harness("run", suite)
+    assert code == 1
+    assert "not run: cifar10 is not on this machine: `harness data prepare cifar10`" in out
+
+
+def test_status_has_a_line_a_cell(harness, ran):
+    directory, suite, _ = ran
+    code, out = harness("status", suite, "--results", directory / "results")
+    assert code == 0
+    assert out.count("knn5_top1") == 4
+    assert "4 done" in out
+
+
+def test_table_without_running(harness, ran, tmp_path):
+    directory, suite, _ = ran
+    before = (directory / "results" / "toy" / "table.md").read_bytes()
+    code, _ = harness("table", suite, "--results", directory / "results")
+    assert code == 0
+    assert (directory / "results" / "toy" / "table.md").read_bytes() == before
+
+
+def test_show_by_the_first_digits_of_an_id(harness, ran):
+    directory, *_ = ran
+    cell_id = sorted(path.name for path in (directory / "results" / "cells").iterdir())[0]
+    code, out = harness("show", cell_id[:8], "--results", directory / "results")
+    assert code == 0
+    assert "linear_top1" in out
+    assert "method_digest" in out
+    code, out = harness("show", cell_id, "--json", "--results", directory / "results")
+    assert json.loads(out)["id"] == cell_id
+    code, out = harness("show", "zz", "--results", directory / "results")
+    assert (code, "zz: no cell begins with it" in out) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        (["methods"], ["w_mse", "plain_mse", "control", "2007.06346"]),
+        (["datasets"], ["digits", "imagenet100", "data directory"]),
+        (["backbones", "resnet18*"], ["resnet18\n", "resnet18d"]),
+        (["backbones", "nothing*"], ["no model of timm matches 'nothing*'"]),
+    ],
+)
+def test_list(harness, what, expected):
+    code, out = harness("list", *what)
+    assert code == 0
+    for text in expected:
+        assert text in out
+
+
+def test_list_suites_shows_presets_and_errors(harness, tmp_path):
+    write_suite(tmp_path, "presets: {tiny: {}}\n", "with_preset.yaml")
+    (tmp_path / "broken.yaml").write_text("nonsense: 1\n")
+    code, out = harness("list", "suites", ".")
+    assert code == 0
+    assert "tiny" in out
+    assert "broken.yaml:1" in out
+
+
+def test_schema_is_written(harness, tmp_path):
+    code, out = harness("schema", "schema.json")
+    assert code == 0
+    assert "written: schema.json" in out
+    assert "w_mse" in (tmp_path / "schema.json").read_text()
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "status", "table"])
+def test_a_bad_suite_exits_with_2_file_line_and_suggestion(harness, tmp_path, verb):
+    suite = tmp_path / "bad.yaml"
+    suite.write_text("defaults:\n  epochs: 1\n  batch_sise: 2\nmethods: {w_mse: {}}\ndatasets: [digits]\n")
+    code, out = harness(verb, suite)
+    assert code == 2
+    assert f"{suite}:3" in out
+    assert "did you mean `batch_size`?" in out
+    assert "Traceback" not in out
+
+
+def test_errors_of_arguments_exit_with_2(harness, toy_suite, tmp_path):
+    for arguments, message in [
+        (["run", "nowhere.yaml"], "nowhere.yaml"),
+        (["run", toy_suite, "--device", "quantum"], "no such device"),
+        (["run", toy_suite, "--preset", "tyni"], "tyni"),
+        (["run", toy_suite, "--set", "optimiser.lrr=1"], "lrr"),
+        (["data", "prepare", "cifar11"], "unknown dataset 'cifar11'"),
+        (["data", "verify", "cifar10"], "cifar10"),
+    ]:
+        code, out = harness(*arguments)
+        assert code == 2, (arguments, out)
+        assert message in out
+
+
+def test_data_prepare_and_verify_digits(harness):
+    assert harness("data", "prepare", "digits")[0] == 0
+    code, out = harness("data", "verify", "digits")
+    assert code == 0
+    assert "train 1,437, test 360 images, 10 classes" in out
