@@ -1,27 +1,51 @@
 """Random views of whole batches as tensors: every image with its own parameters, on the device its pixels are on.
 
-Owns the order of the pipeline (colour jitter on the full image, greyscale, resized crop, flip, blur, solarise, normalise: the W-MSE
-paper's released code). What is random is drawn in `draw.py`; the formulas are in `colour.py`, `resize.py` and `blur.py`.
+Owns the order of the pipeline: colour jitter on the full image, greyscale, resized crop, flip, blur, solarise, normalise (the
+W-MSE paper's released code). What is random is drawn in `draw.py`; formulas are in `colour.py`, `resize.py` and `blur.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from harness.data.blur import blur
-from harness.data.colour import blend_, greyscale_, rotate_hue_, solarise_
+from harness.data.colour import blend_, greyscale_, luma, roll_channels_, rotate_hue_, solarise_
 from harness.data.draw import Drawn, draw
-from harness.data.plan import Chunk, chunks
-from harness.data.resize import crop_weights, separable
+from harness.data.plan import Part, parts
+from harness.data.resize import crop_weights
 
 __all__ = ["Drawn", "augment", "draw"]
 
 WHITE = 255.0  # pixels stay in [0, 255] until they are normalised, which saves a pass over them
-CPU_CHUNK_FLOATS = 400_000  # a chunk's planes and temporaries stay in the cores' caches
-CUDA_CHUNK_FLOATS = 256_000_000  # 1 GiB a buffer
+CPU_PART_FLOATS = 400_000  # a part of the batch and its scratch stay in the cores' caches
+CUDA_PART_FLOATS = 256_000_000  # 1 GiB a buffer
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Flat buffers that every part of a batch reuses: fresh memory would cost more than the arithmetic."""
+
+    images: Tensor
+    other: Tensor
+    third: Tensor
+
+    @staticmethod
+    def of(images: int, channels: int, height: int, width: int, size: int, device: torch.device) -> Scratch:
+        pixels, half, view = height * width, height * size, size * size
+        floats = ((channels + 1) * pixels, channels * max(pixels, half), max(4 * pixels, channels * view))
+        return Scratch(*(torch.empty(images * n, device=device) for n in floats))
+
+
+def _shaped(buffer: Tensor, *shape: int) -> Tensor:
+    """The beginning of a flat buffer in a shape."""
+    count = 1
+    for side in shape:
+        count *= side
+    return buffer[:count].view(shape)
 
 
 def augment(
@@ -35,8 +59,8 @@ def augment(
     """One view of each image.
 
     Args:
-        pixels: (N, H, W, C) uint8 with C = 1 or 3, on any device.
-        drawn: parameters of N images of H x W pixels; kept on the CPU, from where what is needed is moved.
+        pixels: (N, H, W, C) uint8 with C = 1 or 3, on any device; fastest if the memory behind it is (N, C, H, W).
+        drawn: parameters of N images of H x W pixels, on the CPU, from where what is needed is moved.
         size: side of the view in pixels.
         mean: per channel, subtracted from pixels in [0, 1].
         std: per channel, divided by.
@@ -45,53 +69,89 @@ def augment(
     Returns:
         (N, C, size, size) float32 on the pixels' device.
 
-    With one channel, brightness and contrast act and saturation, hue and greyscale do nothing, as in torchvision. Values are
-    clamped to [0, 1] after every blend and after the bicubic filter, as they are in an 8-bit image.
+    With one channel, brightness and contrast act and saturation, hue and greyscale do nothing, as in torchvision. Values
+    are clamped to [0, 1] after every blend and after the bicubic filter, as they are in an 8-bit image.
     """
     _check(pixels, drawn, size, mean, std)
     images, height, width, channels = pixels.shape
+    device = pixels.device
     if out is None:
-        out = torch.empty(images, channels, size, size, device=pixels.device)
-    floats = CPU_CHUNK_FLOATS if pixels.device.type == "cpu" else CUDA_CHUNK_FLOATS
-    boxes = torch.stack((drawn.top, drawn.left, drawn.crop_height, drawn.crop_width)).to(pixels.device)
-    flip = None if drawn.flip is None else drawn.flip.to(pixels.device)
-    sigma = None if drawn.blur_sigma is None else drawn.blur_sigma.to(pixels.device)
-    chunk_images = max(1, floats // (channels * max(height * width, size * size)))
-    for chunk in chunks(drawn, channels, chunk_images, pixels.device):
-        chosen = pixels.index_select(0, chunk.images)
-        planes = chosen.permute(3, 0, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-        colour(planes.flatten(2), chunk, WHITE)
-        top, left, tall, wide = boxes[:, chunk.images]
-        mirrored = None if flip is None else flip[chunk.images]
-        rows = crop_weights(top, tall, height, size)
-        columns = crop_weights(left, wide, width, size, mirrored)
-        view = separable(planes, rows, columns).clamp_(0.0, WHITE)
-        if chunk.blurred is not None and sigma is not None and len(chunk.blurred):
-            soft = blur(view.index_select(1, chunk.blurred), sigma[chunk.images[chunk.blurred]], drawn.blur_radius)
-            view.index_copy_(1, chunk.blurred, soft)
-        if chunk.solarised is not None:
-            solarise_(view, chunk.solarised, drawn.solarise_threshold * WHITE, WHITE)
-        for plane, centre, spread in zip(view, mean, std, strict=True):
-            plane.sub_(WHITE * centre).div_(WHITE * spread)
-        out.index_copy_(0, chunk.images, view.transpose(0, 1))
+        out = torch.empty(images, channels, size, size, device=device)
+    floats = CPU_PART_FLOATS if device.type == "cpu" else CUDA_PART_FLOATS
+    part_images = min(images, max(1, floats // (channels * max(height * width, size * size))))
+    with torch.inference_mode():
+        scratch = Scratch.of(part_images, channels, height, width, size, device)
+        for part in parts(drawn, channels, part_images, device):
+            coloured = _load(pixels, part, scratch)
+            _colour_(coloured, part, scratch)
+            view = _crop(coloured, part, (height, width, size), scratch)
+            _finish_(view, part, drawn, mean, std)
+            for plane, channel in zip(view, out[part.start : part.stop].unbind(1), strict=True):
+                channel.index_copy_(0, part.places, plane)
     return out
 
 
-def colour(planes: Tensor, chunk: Chunk, bound: float) -> None:
-    """In place: colour jitter and greyscale of planes (C, n, P) in [0, bound], in a chunk's order."""
+def _load(pixels: Tensor, part: Part, scratch: Scratch) -> Tensor:
+    """The part's images in its sorted order, (n, C + 1, P), the last plane ones."""
+    images, (_, height, width, channels) = len(part.images), pixels.shape
+    loaded = _shaped(scratch.images, images, channels + 1, height * width)
+    planar = pixels.permute(0, 3, 1, 2)
+    if planar.is_contiguous():
+        loaded[:, :-1] = planar.index_select(0, part.images).flatten(2)
+    else:
+        loaded[:, :-1] = pixels.index_select(0, part.images).flatten(1, 2).transpose(1, 2)
+    loaded[:, -1] = 1.0
+    return loaded
+
+
+def _colour_(images: Tensor, part: Part, scratch: Scratch) -> None:
+    """In place: colour jitter and greyscale of images (n, C + 1, P) in the part's sorted order."""
+    count, channels, pixels = len(images), images.shape[1] - 1, images.shape[2]
+    other = _shaped(scratch.other, count, channels, pixels)
+    averaging = (luma(channels, images.device) / pixels)[:, None].expand(channels, channels)
 
     def blends(ranges: tuple[slice, ...]) -> None:
-        for j, images in enumerate(ranges):
-            if images.start < images.stop:
-                image, grey, average = chunk.weights[3 * j : 3 * j + 3, images]
-                blend_(planes[:, images], image, grey, average, bound)
+        for j, chosen in enumerate(ranges):
+            if chosen.start < chosen.stop:
+                matrices, mean_weight = part.matrices[j, chosen], part.mean_weight[j, chosen]
+                blend_(images[chosen], matrices, mean_weight, averaging, other[chosen], WHITE)
 
-    blends(chunk.before)
-    if chunk.hue.stop > 0:
-        rotate_hue_(planes[:, chunk.hue], chunk.weights[-1, chunk.hue])
-    blends(chunk.after)
-    if chunk.grey is not None:
-        greyscale_(planes, chunk.grey)
+    blends(part.before)
+    if part.sixths is not None and part.hue.stop > 0:
+        hued = images[part.hue]
+        if part.thirds is not None:
+            roll_channels_(hued, part.thirds[part.hue])
+        planes = _shaped(scratch.third, 4, part.hue.stop, pixels)
+        rotate_hue_(hued, part.sixths[part.hue], other[part.hue], planes)
+        blends(part.after)
+    if part.grey is not None:
+        greyscale_(images, part.grey)
+
+
+def _crop(images: Tensor, part: Part, sides: tuple[int, int, int], scratch: Scratch) -> Tensor:
+    """Resized crop and flip of images (n, C + 1, H W): views (C, n, S, S) in [0, 255]."""
+    height, width, size = sides
+    count, channels = images.shape[0], images.shape[1] - 1
+    down = crop_weights(part.top, part.crop_height, height, size)
+    across = crop_weights(part.left, part.crop_width, width, size, part.flip)
+    planes = images.view(count, (channels + 1) * height, width)[:, : channels * height]
+    narrow = _shaped(scratch.other, count, channels * height, size)
+    torch.bmm(planes, across.transpose(1, 2), out=narrow)
+    view = _shaped(scratch.third, channels, count, size, size)
+    for channel in range(channels):
+        torch.bmm(down, narrow[:, channel * height : (channel + 1) * height], out=view[channel])
+    return view.clamp_(0.0, WHITE)
+
+
+def _finish_(view: Tensor, part: Part, drawn: Drawn, mean: Sequence[float], std: Sequence[float]) -> None:
+    """In place: blur, solarise and normalise views (C, n, S, S) in [0, 255]."""
+    if part.blurred is not None and part.sigma is not None and len(part.blurred):
+        soft = blur(view.index_select(1, part.blurred), part.sigma, drawn.blur_radius)
+        view.index_copy_(1, part.blurred, soft)
+    if part.solarised is not None:
+        solarise_(view, part.solarised, drawn.solarise_threshold * WHITE, WHITE)
+    for plane, centre, spread in zip(view, mean, std, strict=True):
+        torch.add(torch.tensor(-centre / spread), plane, alpha=1 / (WHITE * spread), out=plane)
 
 
 def _check(pixels: Tensor, drawn: Drawn, size: int, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -110,6 +170,4 @@ def _check(pixels: Tensor, drawn: Drawn, size: int, mean: Sequence[float], std: 
     if size < 1:
         raise ValueError(f"the view's side must be at least 1 pixel, not {size}")
     if len(mean) != channels or len(std) != channels:
-        raise ValueError(
-            f"{channels} channels need as many means and standard deviations, not {len(mean)} and {len(std)}"
-        )
+        raise ValueError(f"{channels} channels need as many means and standard deviations, not {len(mean)} and {len(std)}")

@@ -1,7 +1,7 @@
-"""Colour jitter, greyscale and solarise of a batch held as planes, every image with its own factors and order.
+"""Colour jitter, greyscale and solarise of a batch, every image with its own factors. Owns the colour formulas.
 
-Owns the colour formulas; knows nothing of the draws or of cropping. Planes are (C, N, P) float32 with P pixels in
-[0, bound]: one contiguous plane per channel, which is what makes each operation a few passes over long vectors.
+Images are (n, C + 1, P) float32: C planes of P pixels in [0, bound] and a plane of ones, by which each blend, its constant
+included, is one small matrix product an image. All functions work in place, with scratch that the caller keeps in the caches.
 """
 
 from __future__ import annotations
@@ -10,58 +10,88 @@ import torch
 from torch import Tensor
 
 LUMA = (0.2989, 0.587, 0.114)  # torchvision's greyscale weights (ITU-R 601-2, as rounded there)
+SIXTH = 1.0 / 6.0  # of a turn: the width of a linear piece of the hue circle
 
 
-def luma(planes: Tensor) -> Tensor:
-    """Greyscale (N, P) of planes (C, N, P); one channel is its own."""
-    if len(planes) == 1:
-        return planes[0].clone()
-    red, green, blue = planes
-    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+def luma(channels: int, device: torch.device | None = None) -> Tensor:
+    """Weights (C,) of the greyscale; a single channel is its own."""
+    return torch.tensor(LUMA if channels == 3 else (1.0,), device=device)
 
 
-def blend_(planes: Tensor, image: Tensor, grey: Tensor, mean: Tensor, bound: float) -> None:
-    """In place: image weight x pixel + grey weight x greyscale + mean weight x mean greyscale, clamped to [0, bound].
+def blend_(images: Tensor, matrices: Tensor, mean_weight: Tensor, averaging: Tensor, scratch: Tensor, bound: float) -> None:
+    """Brightness, contrast or saturation: factor x pixel + (1 - factor) x base, clamped to [0, bound].
 
-    With factor f the weights (image, grey, mean) are (f, 0, 0) for brightness, (f, 0, 1 - f) for contrast and
-    (f, 1 - f, 0) for saturation; each weight is (N, 1).
+    The base is black for brightness, the pixel's grey for saturation, and the image's mean grey for contrast.
+
+    Args:
+        images: (n, C + 1, P).
+        matrices: (n, C, C + 1); the last column is filled in here.
+        mean_weight: (n, 1) weight of the mean grey: 1 - factor for contrast, else 0.
+        averaging: (C, C) matrix from an image's sums by channel to its mean grey, the same in every column.
+        scratch: (n, C, P).
+        bound: 1 or 255.
     """
-    base = luma(planes)
-    average = base.mean(dim=1, keepdim=True).mul_(mean)
-    base.mul_(grey).add_(average)
-    planes.mul_(image).add_(base).clamp_(0.0, bound)
+    colours = images[:, :-1]
+    torch.mul(colours.sum(2) @ averaging, mean_weight, out=matrices[:, :, -1])
+    torch.bmm(matrices, images, out=scratch)
+    torch.clamp(scratch, 0.0, bound, out=colours)
 
 
-def rotate_hue_(planes: Tensor, turns: Tensor) -> None:
-    """In place: the hue of planes (3, N, P) shifted by `turns` (N, 1) in [-0.5, 0.5], saturation and value kept.
+def rotate_hue_(images: Tensor, sixths: Tensor, scratch: Tensor, planes: Tensor) -> None:
+    """Hue shifted by `sixths` of a turn, each in [-1, 1]; saturation and value kept.
 
-    Equal to the way through HSV, without its cases. With c' = (c - min) / (max - min), the hue, in sixths of a turn
-    from red, is 1 + g' + b' - r' towards green if g >= b and towards blue otherwise; and the rotated channels are
-    min + (max - min) t with trapezoids t of the new hue x in [0, 6): |x - 3| - 1, 2 - |x - 2| and 2 - |x - 4|, cut to [0, 1].
+    Equal to the way through HSV, without division or cases. Let low, mid and high be a pixel's sorted channels. A
+    channel c with neighbours p before it and n after it on the circle (red, green, blue) is, as a function of the hue, the
+    trapezoid clamp(2 c - mid, low, high), on whose flanks the unclamped value changes by high - low a sixth of a turn: with the
+    shift on the side where p > n, against it on the other. Within a sixth of a turn no flank is left, so
+
+        c' = clamp(2 c - mid + shift (high - low) sign(p - n), low, high).
+
+    Args:
+        images: (n, 4, P).
+        sixths: (n, 1, 1).
+        scratch: (n, 3, P).
+        planes: (4, n, P), scratch as well.
     """
-    red, green, blue = planes
-    high = torch.maximum(torch.maximum(red, green), blue)
-    low = torch.minimum(torch.minimum(red, green), blue)
-    chroma = high - low
-    sixfold = chroma * 6.0
-    hue = (green + blue).sub_(red).sub_(low)
-    hue.div_(sixfold.clamp_min(1e-12)).add_(1.0 / 6.0)  # greys have no hue, and any will do
-    hue.copysign_(green - blue).add_(turns + 1.0).frac_()  # in turns, [0, 1)
-    falling, rising = high + chroma, low - chroma
-    for channel, base, centre, sign in ((0, rising, 0.5, 1.0), (1, falling, 1 / 3, -1.0), (2, falling, 2 / 3, -1.0)):
-        ramp = torch.addcmul(base, (hue - centre).abs_(), sixfold, value=sign)
-        torch.minimum(torch.maximum(ramp, low), high, out=planes[channel])
+    colours = images[:, :3]
+    red, green, blue = colours.unbind(1)
+    high, low, chroma, mid = planes
+    torch.maximum(red, green, out=high)
+    torch.minimum(red, green, out=low)
+    torch.minimum(high, blue, out=mid)
+    torch.maximum(high, blue, out=high)
+    torch.maximum(mid, low, out=mid)
+    torch.minimum(low, blue, out=low)
+    torch.sub(high, low, out=chroma)
+    mid.neg_()
+    side_red, side_green, side_blue = scratch.unbind(1)
+    torch.sub(blue, green, out=side_red)
+    torch.sub(red, blue, out=side_green)
+    torch.sub(green, red, out=side_blue)
+    scratch.sign_()
+    chroma.mul_(sixths[:, 0])
+    torch.add(mid[:, None], colours, alpha=2.0, out=colours).addcmul_(scratch, chroma[:, None])
+    torch.clamp(colours, low[:, None], high[:, None], out=colours)
 
 
-def greyscale_(planes: Tensor, chosen: Tensor) -> None:
-    """In place: the images numbered in `chosen` lose their colour; one channel has none to lose."""
-    if len(planes) == 3 and len(chosen):
-        grey = luma(planes.index_select(1, chosen))
-        planes.index_copy_(1, chosen, grey.expand(3, *grey.shape))
+def roll_channels_(images: Tensor, sources: Tensor) -> None:
+    """Hue shifted by thirds of a turn: channel c of image i becomes channel `sources[i, c]` of it; images (n, C + 1, P)."""
+    index = sources[:, :, None].expand(-1, -1, images.shape[2])
+    images[:, :-1] = images.gather(1, index)
 
 
-def solarise_(planes: Tensor, chosen: Tensor, threshold: float, bound: float) -> None:
-    """In place: pixels at or above `threshold` of the images numbered in `chosen` are inverted."""
+def greyscale_(images: Tensor, chosen: Tensor) -> None:
+    """The images numbered in `chosen` lose their colour; a single channel has none to lose. Images (n, C + 1, P)."""
+    if images.shape[1] == 4 and len(chosen):
+        coloured = images.index_select(0, chosen)
+        red, green, blue, _ = coloured.unbind(1)
+        grey = (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+        coloured[:, :3] = grey[:, None]
+        images.index_copy_(0, chosen, coloured)
+
+
+def solarise_(views: Tensor, chosen: Tensor, threshold: float, bound: float) -> None:
+    """Pixels at or above `threshold` of the views numbered in `chosen` are inverted. Views (C, n, S, S)."""
     if len(chosen):
-        bright = planes.index_select(1, chosen)
-        planes.index_copy_(1, chosen, torch.where(bright >= threshold, bound - bright, bright))
+        bright = views.index_select(1, chosen)
+        views.index_copy_(1, chosen, torch.where(bright >= threshold, bound - bright, bright))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from harness.suite.cell import AugmentationSpec
 
 CROP_TRIES = 10  # as torchvision's RandomResizedCrop
+ORDERS = torch.tensor(list(permutations(range(4))))  # (24, 4)
 OPERATIONS = ("brightness", "contrast", "saturation", "hue")  # numbered 0 to 3 in `Drawn.order`
 
 
@@ -79,7 +81,7 @@ def draw(spec: AugmentationSpec, images: int, height: int, width: int, generator
     return Drawn(
         height=height,
         width=width,
-        order=torch.rand(images, 4, generator=generator).argsort(dim=1),
+        order=ORDERS[torch.randint(len(ORDERS), (images,), generator=generator)],
         jittered=chosen(spec.jitter_probability),
         brightness=factor(spec.brightness),
         contrast=factor(spec.contrast),

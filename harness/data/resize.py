@@ -1,4 +1,4 @@
-"""Resized crop and flip of a whole batch, every image with its own box, as two small matrix products an image.
+"""Resized crop and flip of a batch, every image with its own box: two small matrix products an image.
 
 Owns the bicubic weights; knows nothing of colour or of how boxes are drawn.
 """
@@ -6,43 +6,67 @@ Owns the bicubic weights; knows nothing of colour or of how boxes are drawn.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
 
 
+TABLE_BYTES = 16 * 2**20  # the largest table of weights that is kept; small images fit, whose weights repeat all the time
+
+
 def crop_weights(start: Tensor, length: Tensor, full: int, size: int, flip: Tensor | None = None) -> Tensor:
     """Antialiased bicubic weights that resize each image's crop along one axis, and mirror it where `flip` is set.
 
-    The filter is the cubic convolution with a = -0.5, widened by the scale when shrinking: what Pillow does, and torchvision
-    with `antialias=True`. Pixels outside the crop have no weight, and each row sums to one.
+    The filter is the cubic convolution with a = -0.5, widened by the scale when shrinking: what Pillow does, and
+    torchvision with `antialias=True`. Pixels outside the crop have no weight, and each row sums to one.
 
     Args:
-        start: (N,) first pixel of the crop.
-        length: (N,) pixels in the crop, with 1 <= length and start + length <= full.
+        start: (N,) int64, first pixel of the crop.
+        length: (N,) int64, pixels in the crop, with 1 <= length and start + length <= full.
         full: pixels along the axis of the images.
         size: pixels along the axis of the result.
         flip: (N,) bool, or None where no image is mirrored.
 
     Returns:
-        (N, size, full) float32, rows for the result, columns for the image's pixels.
+        (N, size, full) float32.
     """
+    boxes = full * (full + 1) // 2
+    if 2 * boxes * size * full * 4 > TABLE_BYTES:
+        return _weights(start, length, full, size, flip)
+    # Boxes are numbered by length, then by start; the mirrored ones follow.
+    before = (length - 1) * (2 * full + 2 - length) // 2
+    row = before + start if flip is None else before + start + boxes * flip
+    return _table(full, size, start.device).index_select(0, row).view(-1, size, full)
+
+
+@cache
+def _table(full: int, size: int, device: torch.device) -> Tensor:
+    """Weights of every box within `full` pixels, then of every box mirrored: (full (full + 1), size x full)."""
+    length = torch.cat([torch.full((full + 1 - n,), n) for n in range(1, full + 1)]).to(device)
+    start = torch.cat([torch.arange(full + 1 - n) for n in range(1, full + 1)]).to(device)
+    upright = _weights(start, length, full, size, None)
+    return torch.cat((upright, upright.flip(1))).flatten(1)
+
+
+def _weights(start: Tensor, length: Tensor, full: int, size: int, flip: Tensor | None) -> Tensor:
+    """As `crop_weights`, computed for the pixels that the filter can reach, with N x size as the long inner dimension."""
     device = start.device
-    first, crop = start.view(-1, 1, 1).float(), length.view(-1, 1, 1).float()
+    first, crop = start[:, None].float(), length[:, None].float()
     scale = crop / size
     widening = scale.clamp_min(1.0)  # a filter narrower than a pixel would skip pixels
-    target = torch.arange(size, dtype=torch.float32, device=device).view(1, -1, 1)
+    target = torch.arange(size, dtype=torch.float32, device=device).expand(len(start), size)
     if flip is not None:
-        target = torch.where(flip.view(-1, 1, 1), size - 1 - target, target)
-    centre = first + (target + 0.5) * scale  # (N, size, 1), in pixels of the image
+        target = torch.where(flip[:, None], size - 1 - target, target)
+    centre = first + (target + 0.5) * scale  # (N, size), in pixels of the image
     taps = min(full, 2 * math.ceil(2 * max(1.0, full / size)) + 1)
     window = (centre - 2 * widening + 0.5).floor_().clamp_(0, full - taps)
-    pixel = window + torch.arange(taps, dtype=torch.float32, device=device)  # (N, size, taps)
-    weight = _cubic(((pixel + 0.5 - centre) / widening).abs_())
-    weight *= (pixel >= first) & (pixel < first + crop)
-    weight /= weight.sum(dim=2, keepdim=True)
+    pixel = window + torch.arange(taps, dtype=torch.float32, device=device)[:, None, None]  # (taps, N, size)
+    weight = _cubic((pixel + (0.5 - centre)).div_(widening).abs_())
+    weight *= ((pixel >= first) & (pixel < first + crop)).float()
+    weight /= weight.sum(dim=0)
     dense = torch.zeros(len(start), size, full, device=device)
-    return dense.scatter_(2, pixel.long(), weight)
+    return dense.scatter_(2, pixel.long().permute(1, 2, 0), weight.permute(1, 2, 0))
 
 
 def _cubic(distance: Tensor) -> Tensor:
@@ -52,18 +76,3 @@ def _cubic(distance: Tensor) -> Tensor:
     inner = near.mul(1.5).sub_(2.5).mul_(near).mul_(near).add_(1.0)
     outer = far.mul(-0.5).add_(2.5).mul_(far).sub_(4.0).mul_(far).add_(2.0)
     return inner.add_(outer)
-
-
-def separable(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """rows @ plane @ columns^T for every plane, with each image's own matrices.
-
-    Args:
-        planes: (C, N, H, W).
-        rows: (N, S, H).
-        columns: (N, S, W).
-
-    Returns:
-        (C, N, S, S).
-    """
-    across = columns.transpose(1, 2)
-    return torch.stack([torch.bmm(rows, torch.bmm(plane, across)) for plane in planes])
