@@ -24,7 +24,7 @@ class ByolSettings(Composition):
 
 
 def byol_loss(predictions: Tensor, targets: Tensor) -> Tensor:
-    """(2 - 2 cos(p_i, t_j)) + (2 - 2 cos(p_j, t_i)), averaged over images and pairs of views (BYOL, equations 2 and 3).
+    """(2 - 2 cos(p_i, t_j)) + (2 - 2 cos(p_j, t_i)), averaged over images and pairs of views (BYOL, equation 2).
 
     Args:
         predictions: (d, N, D) of the online network.
@@ -36,7 +36,7 @@ def byol_loss(predictions: Tensor, targets: Tensor) -> Tensor:
 METHOD = MethodEntry(
     name="byol",
     summary="BYOL: a predictor chases a momentum target",
-    source="Grill et al., arXiv 2006.07733, equations 1 to 3; sizes and tau of arXiv 2007.06346's released code",
+    source="Grill et al., arXiv 2006.07733, equations 1 and 2; sizes and tau of arXiv 2007.06346's released code",
     settings=ByolSettings,
     build=Composed,
 )

@@ -13,24 +13,12 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat
 from torch import Tensor
 
+from methods.cosine import mean_cosine
 from methods.method import Settings
 from methods.nt_xent import nt_xent
 from methods.parts import full_precision, gram
 
 BATCH_NORM_EPS = 1e-5  # of nn.BatchNorm1d
-
-
-@full_precision
-def mean_cosine(online: Tensor, target: Tensor) -> Tensor:
-    """Mean of cos(online_i, target_j) over images and ordered pairs of different views; inputs (..., d, N, D)."""
-    p = F.normalize(online, dim=-1)
-    t = p if target is online else F.normalize(target, dim=-1)
-    views = p.shape[-3]
-    if views == 2:
-        total = 2 * (p.select(-3, 0) * p.select(-3, 1)).sum() if t is p else (p * t.flip(-3)).sum()
-    else:
-        total = (p.sum(-3) * t.sum(-3)).sum() - (p * t).sum()
-    return total / (p[..., 0].numel() * (views - 1))
 
 
 @full_precision
@@ -85,7 +73,7 @@ def _standardised(z: Tensor) -> Tensor:
 
 
 class NormalisedMse(Settings):
-    """2 - 2 cos(z_i, z_j) (W-MSE, equation 6; BYOL, equation 2)."""
+    """2 - 2 cos(z_i, z_j) (W-MSE, section 3; BYOL, equation 2)."""
 
     kind: Literal["normalised_mse"] = "normalised_mse"
     directions: Literal["mean", "sum"] = "mean"
@@ -106,7 +94,7 @@ class Mse(Settings):
 
 
 class NegativeCosine(Settings):
-    """-cos(p_i, z_j), the mean of both directions (SimSiam, equations 1 and 2)."""
+    """-cos(p_i, z_j), the mean of both directions (SimSiam, equations 1 to 4)."""
 
     kind: Literal["negative_cosine"] = "negative_cosine"
 

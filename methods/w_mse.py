@@ -31,7 +31,7 @@ def w_mse_loss(
     variant: Variant = "cholesky",
     eps: float = 0.0,
 ) -> Tensor:
-    """Mean over pairs of views, images and slicing iterations of the distance of whitened embeddings (equation 6 and
+    """Mean over pairs of views, images and slicing iterations of the distance of whitened embeddings (W-MSE,
     section 3).
 
     Args:
@@ -51,7 +51,7 @@ def w_mse_loss(
 METHOD = MethodEntry(
     name="w_mse",
     summary="whitening MSE: positives pulled together, the batch's covariance held at the identity",
-    source="Ermolov et al., Whitening for Self-Supervised Representation Learning, arXiv 2007.06346, equations 3 to 6",
+    source="Ermolov et al., Whitening for Self-Supervised Representation Learning, arXiv 2007.06346, section 3",
     settings=WMseSettings,
     build=Composed,
 )

@@ -54,7 +54,7 @@ def whitened_contrastive_loss(
 METHOD = MethodEntry(
     name="whitened_contrastive",
     summary="NT-Xent on whitened embeddings (a reconstruction: no code was released)",
-    source="Ermolov et al., arXiv 2007.06346, the ablation of contrastive loss with whitening; NT-Xent of arXiv 2002.05709",
+    source="Ermolov et al., arXiv 2007.06346, contrastive loss with whitening; NT-Xent of arXiv 2002.05709",
     settings=WhitenedContrastiveSettings,
     build=Composed,
 )

@@ -46,8 +46,7 @@ def whiten(
     newton_iterations: int = 5,
     monitor: SliceMonitor | None = None,
 ) -> Tensor:
-    """z = W (v - mean) per view and sub-batch, with W cov W^T = I and cov normalised by n - 1 (W-MSE, equations 4 and
-    5).
+    """z = W (v - mean) per view and sub-batch, with W cov W^T = I, cov normalised by n - 1 (W-MSE, section 3).
 
     W is L^-1 with cov + eps I = L L^T (`cholesky`), the symmetric (cov + eps I)^-1/2 (`zca`), Lambda^-1/2 U^T (`pca`:
     largest eigenvalue first, the largest component of every eigenvector positive) or Newton-Schulz's approach to
@@ -74,98 +73,97 @@ def whiten(
         index = index.pin_memory()
     index = index.to(v.device, non_blocking=True)
     with without_autocast(v.device):
-        v = at_least_float32(v)
-        z: Tensor
+        x = _CentredSlices.apply(at_least_float32(v), index)  # (d I S, n, D)
         if variant == "cholesky":
-            z, covariance, bad = _CholeskyWhitening.apply(v, index, eps)
+            z, covariance, bad = _CholeskyWhitening.apply(x, eps)
         else:
-            z, covariance, bad = _by_inverse_root(v, index, variant, eps, newton_iterations)
+            z, covariance, bad = _by_inverse_root(x, variant, eps, newton_iterations)
         if refused(covariance, bad, size, eps, monitor):
-            z = z.masked_fill(bad[..., None, None], torch.nan)
-    z = z.flatten(2, 3).transpose(0, 1)  # (d, I, S, n, D) -> (I, d, N, D)
-    return z
+            z = z.masked_fill(bad[:, None, None], torch.nan)
+    whitened: Tensor = z.view(v.shape[0], index.shape[0], *v.shape[1:])
+    return whitened.transpose(0, 1)
 
 
-def _centred(v: Tensor, index: Tensor) -> Tensor:
-    x = v[:, index]  # (d, I, S, n, D)
-    return x - x.mean(-2, keepdim=True)
+class _CentredSlices(torch.autograd.Function):
+    """The slices of every view and iteration, (d, N, D) -> (d I S, n, D), each less its mean."""
 
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        x = v.index_select(1, index.flatten()).view(-1, index.shape[-1], v.shape[-1])
+        return x.sub_(x.mean(1, keepdim=True))
 
-def _covariance(x: Tensor, eps: float) -> Tensor:
-    covariance = (x.mT @ x) / (x.shape[-2] - 1)
-    if eps:
-        covariance = covariance + eps * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    return covariance
-
-
-def _too_small(smallest: Tensor, covariance: Tensor) -> Tensor:
-    """Whether `smallest`, a squared pivot or an eigenvalue, vanishes beside the largest variance; also true for NaN."""
-    largest = covariance.diagonal(dim1=-2, dim2=-1).amax(-1)
-    return ~(smallest > torch.finfo(covariance.dtype).eps * largest)
-
-
-def _cholesky(covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """Lower factor and, per matrix, whether it is numerically singular."""
-    lower, info = torch.linalg.cholesky_ex(covariance)
-    pivots = lower.diagonal(dim1=-2, dim2=-1).amin(-1).square()
-    return lower, (info > 0) | _too_small(pivots, covariance)
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Rows go back to image order by gathering: no atomics, so that a GPU gives the same sum every time."""
+        index: Tensor = ctx.saved_tensors[0]
+        iterations, images = index.shape[0], index[0].numel()
+        back = index.view(iterations, images).argsort(1)  # (I, N): where each image is
+        back += torch.arange(iterations, device=index.device).unsqueeze(1) * images
+        rows = (grad - grad.mean(1, keepdim=True)).view(-1, iterations * images, grad.shape[-1])
+        rows = rows.index_select(1, back.flatten())
+        return rows if iterations == 1 else rows.view(-1, iterations, images, rows.shape[-1]).sum(1), None
 
 
 class _CholeskyWhitening(torch.autograd.Function):
-    """z = L^-1 (v - mean) with its analytic gradient: three products, no triangular solve and no copy of the graph.
+    """z = L^-1 x of centred slices (B, n, D), with its analytic gradient: three products and no triangular solve.
 
     With W = L^-1, Z = X W^T and G the gradient of Z, the gradient of X is (G - Z M / (n - 1)) W, where M is the lower
     triangle of G^T Z mirrored: from dW = -W dL W and Murray's rule for the Cholesky factor (arXiv 1602.07527).
     """
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor, index: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        x = _centred(v, index)
+    def forward(ctx: Any, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         covariance = _covariance(x, eps)
         lower, bad = _cholesky(covariance)
         identity = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).expand_as(lower)
         inverse = torch.linalg.solve_triangular(lower, identity, upper=False)
         z = x @ inverse.mT
-        ctx.save_for_backward(z, inverse, index)
+        ctx.save_for_backward(z, inverse)
         ctx.mark_non_differentiable(covariance, bad)
         ctx.set_materialize_grads(False)
         return z, covariance, bad
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, None]:
         if grad is None:
-            return None, None, None
-        z, inverse, index = ctx.saved_tensors
+            return None, None
+        z, inverse = ctx.saved_tensors
         with without_autocast(z.device):
-            grad = grad - grad.mean(-2, keepdim=True)
             product = (grad.mT @ z).tril_()
             mirrored = product + product.tril(-1).mT
-            x_grad = (grad - (z @ mirrored) / (z.shape[-2] - 1)) @ inverse
-        return _scattered(x_grad, index), None, None
+            return torch.baddbmm(grad, z, mirrored, alpha=-1 / (z.shape[1] - 1)) @ inverse, None
 
 
-def _scattered(x_grad: Tensor, index: Tensor) -> Tensor:
-    """Gradient of `v[:, index]`: every iteration's rows put back in image order and summed; no atomics, so
-    deterministic."""
-    iterations = index.shape[0]
-    back = index.view(iterations, -1).argsort(-1)  # (I, N)
-    rows = x_grad.flatten(2, 3)  # (d, I, N, D)
-    grad = rows[:, 0].index_select(1, back[0])
-    for i in range(1, iterations):
-        grad += rows[:, i].index_select(1, back[i])
-    return grad
-
-
-def _by_inverse_root(
-    v: Tensor, index: Tensor, variant: RootVariant, eps: float, steps: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Whitened slices, their covariances, and which of these failed, for the variants that autograd differentiates."""
-    x = _centred(v, index)
+def _by_inverse_root(x: Tensor, variant: RootVariant, eps: float, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Whitened slices (B, n, D), their covariances, and which of these failed, differentiated by autograd."""
     covariance = _covariance(x, eps)
     known = covariance.detach()
-    finite = known.isfinite().flatten(-2).all(-1)
-    usable = torch.where(finite[..., None, None], covariance, torch.eye(v.shape[-1], dtype=v.dtype, device=v.device))
-    root, smallest = inverse_root(usable, variant, steps)
+    finite = known.isfinite().flatten(1).all(1)
+    identity = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    root, smallest = inverse_root(torch.where(finite[:, None, None], covariance, identity), variant, steps)
     bad = _cholesky(known)[1] if smallest is None else _too_small(smallest, known)
     return x @ root.mT, known, bad | ~finite
+
+
+def _covariance(x: Tensor, eps: float) -> Tensor:
+    """Of centred slices (B, n, D), with n - 1, and eps on the diagonal."""
+    covariance = (x.mT @ x) / (x.shape[1] - 1)
+    if eps:
+        covariance = covariance + eps * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    return covariance
+
+
+def _cholesky(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower factors and, per matrix (B, D, D), whether it is numerically singular."""
+    lower, info = torch.linalg.cholesky_ex(covariance)
+    pivots = lower.diagonal(dim1=1, dim2=2).amin(1).square()
+    return lower, (info > 0) | _too_small(pivots, covariance)
+
+
+def _too_small(smallest: Tensor, covariance: Tensor) -> Tensor:
+    """Whether `smallest`, a squared pivot or an eigenvalue, vanishes beside the largest variance; also true for NaN."""
+    largest = covariance.diagonal(dim1=1, dim2=2).amax(1)
+    return ~(smallest > torch.finfo(covariance.dtype).eps * largest)

@@ -1,0 +1,98 @@
+"""The losses as public code writes them: a loop over slices and views, a loop over pairs, D x D matrices. Owns the plain side
+of every comparison of values and speed; shares no code with `methods`. All take v (d, N, D)."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def whiten_slice(x: Tensor, eps: float = 0.0) -> Tensor:
+    """One sub-batch (n, D) of one view: z = L^-1 (x - mean)."""
+    x = x - x.mean(0)
+    identity = torch.eye(x.shape[1], dtype=x.dtype)
+    lower = torch.linalg.cholesky(x.T @ x / (len(x) - 1) + eps * identity)
+    return x @ torch.linalg.solve_triangular(lower, identity, upper=False).T
+
+
+def whiten(v: Tensor, index: Tensor, eps: float = 0.0) -> Tensor:
+    """Slices (S, n) of the images whitened one by one, rows in image order: (d, N, D)."""
+    z = torch.empty_like(v)
+    for images in index:
+        for i in range(len(v)):
+            z[i, images] = whiten_slice(v[i, images], eps)
+    return z
+
+
+def pairs(views: int) -> list[tuple[int, int]]:
+    return list(itertools.combinations(range(views), 2))
+
+
+def normalised_mse(x: Tensor, y: Tensor) -> Tensor:
+    return (2 - 2 * F.cosine_similarity(x, y, dim=-1)).mean()
+
+
+def w_mse(v: Tensor, indices: Tensor, euclidean: bool = False) -> Tensor:
+    """Slicing iterations `indices` (I, S, n)."""
+    loss, distance = v.new_zeros(()), F.mse_loss if euclidean else normalised_mse
+    for index in indices:
+        z = whiten(v, index)
+        for i, j in pairs(len(v)):
+            loss = loss + distance(z[i], z[j])
+    return loss / (len(indices) * len(pairs(len(v))))
+
+
+def nt_xent_pair(x: Tensor, y: Tensor, temperature: float, l2_normalise: bool = True) -> Tensor:
+    """Four N x N blocks, then two cross-entropies."""
+    if l2_normalise:
+        x, y = F.normalize(x, dim=1), F.normalize(y, dim=1)
+    own = torch.eye(len(x), dtype=torch.bool)
+    labels = torch.arange(len(x))
+    xx, yy = (x @ x.T / temperature).masked_fill(own, -torch.inf), (y @ y.T / temperature).masked_fill(own, -torch.inf)
+    xy, yx = x @ y.T / temperature, y @ x.T / temperature
+    first, second = torch.cat([xy, xx], dim=1), torch.cat([yx, yy], dim=1)
+    return (F.cross_entropy(first, labels) + F.cross_entropy(second, labels)) / 2
+
+
+def nt_xent(v: Tensor, temperature: float = 0.5, l2_normalise: bool = True) -> Tensor:
+    losses = [nt_xent_pair(v[i], v[j], temperature, l2_normalise) for i, j in pairs(len(v))]
+    return torch.stack(losses).mean()
+
+
+def off_diagonal(matrix: Tensor) -> Tensor:
+    return matrix.flatten()[:-1].view(len(matrix) - 1, len(matrix) + 1)[:, 1:].flatten()
+
+
+def barlow_twins_pair(x: Tensor, y: Tensor, weight: float) -> Tensor:
+    norm = torch.nn.BatchNorm1d(x.shape[1], affine=False, dtype=x.dtype)
+    c = norm(x).T @ norm(y) / len(x)
+    return (torch.diagonal(c) - 1).pow(2).sum() + weight * off_diagonal(c).pow(2).sum()
+
+
+def barlow_twins(v: Tensor, weight: float = 0.0051) -> Tensor:
+    return torch.stack([barlow_twins_pair(v[i], v[j], weight) for i, j in pairs(len(v))]).mean()
+
+
+def variance(x: Tensor) -> Tensor:
+    return F.relu(1 - torch.sqrt(x.var(dim=0) + 1e-4)).mean()
+
+
+def covariance(x: Tensor) -> Tensor:
+    x = x - x.mean(dim=0)
+    return off_diagonal(x.T @ x / (len(x) - 1)).pow(2).sum() / x.shape[1]
+
+
+def vicreg_pair(x: Tensor, y: Tensor, weights: tuple[float, float, float] = (25.0, 25.0, 1.0)) -> Tensor:
+    invariance, of_variance, of_covariance = weights
+    return (
+        invariance * F.mse_loss(x, y)
+        + of_variance * (variance(x) + variance(y))
+        + of_covariance * (covariance(x) + covariance(y))
+    )
+
+
+def vicreg(v: Tensor, weights: tuple[float, float, float] = (25.0, 25.0, 1.0)) -> Tensor:
+    return torch.stack([vicreg_pair(v[i], v[j], weights) for i, j in pairs(len(v))]).mean()
