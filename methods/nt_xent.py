@@ -44,7 +44,7 @@ class _NtXent(torch.autograd.Function):
         for group in range(rows.shape[0]):
             for i in range(views):
                 x, y = rows[group, i], columns[group]
-                part, weights = _one_view(x @ y.mT / temperature, i, with_gradient)
+                part, weights = _one_view((x / temperature) @ y.mT, i, with_gradient)
                 loss = loss + part
                 if weights is not None:
                     torch.mm(weights, y, out=rows_grad[group, i])
@@ -77,13 +77,14 @@ def _one_view(logits: Tensor, own: int, with_gradient: bool) -> tuple[Tensor, Te
     peak = blocks.amax(-1).clamp(min=torch.finfo(logits.dtype).min)  # (N, d); finite for a batch of one
     masses = blocks.sub_(peak.unsqueeze(-1)).exp_().sum(-1)
     log_mass = peak + masses.log()
-    denominator = torch.logaddexp(log_mass, log_mass[:, own : own + 1])  # (N, d), meaningless at `own`
-    views = [j for j in range(blocks.shape[1]) if j != own]
-    entropy = denominator.sum() - denominator[:, own].sum() - total
+    denominator = torch.logaddexp(log_mass, log_mass[:, own : own + 1])  # (N, d)
+    denominator[:, own] = 0  # there is no pair (own, own)
+    entropy = denominator.sum() - total
     if not with_gradient:
         return entropy, None
+    denominator[:, own] = torch.inf
     share = (peak - denominator).exp()  # of block j's mass in denominator j
-    share[:, own] = (peak[:, own : own + 1] - denominator[:, views]).exp().sum(-1)
+    share[:, own] = (peak[:, own : own + 1] - denominator).exp().sum(-1)
     blocks.mul_(share.unsqueeze(-1))
     positives.sub_(1)
     positives[own].add_(1)

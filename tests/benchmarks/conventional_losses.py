@@ -1,5 +1,5 @@
-"""The losses as public code writes them: a loop over slices and views, a loop over pairs, D x D matrices. Owns the plain side
-of every comparison of values and speed; shares no code with `methods`. All take v (d, N, D)."""
+"""The losses as public code writes them: a loop over slices and views, a loop over pairs, D x D matrices. Owns the
+plain side of every comparison of values and speed; shares no code with `methods`. All take v (d, N, D)."""
 
 from __future__ import annotations
 

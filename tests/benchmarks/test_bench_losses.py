@@ -1,7 +1,7 @@
 """Forward and backward of every loss beside its conventional form. Run with --benchmark-enable (or --benchmark-only).
 
-One entry is one comparison; `extra_info` holds the ratio of the two medians, taken in turns in the same run, beside the ratio
-to reach on two idle cores. The equality of the two values is asserted, the ratio is reported.
+One entry is one comparison; `extra_info` holds the ratio of the two medians, taken in turns in the same run, beside
+the ratio to reach on two idle cores. The equality of the two values is asserted, the ratio is reported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import conventional_losses as conventional
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -22,6 +21,7 @@ from methods.contrastive import contrastive_loss
 from methods.vicreg import vicreg_loss
 from methods.w_mse import w_mse_loss
 from methods.whitening import slices
+from tests.benchmarks import conventional_losses as conventional
 
 Loss = Callable[[Tensor], Tensor]
 
