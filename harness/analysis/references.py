@@ -13,19 +13,42 @@ from typing import Any, Literal
 
 from harness.suite.cell import Cell
 
+_ALONE: Mapping[str, Any] = {"stop_gradient": False, "predictor": None, "target": None, "regulariser": None}
 _PUBLISHED_FORM: Mapping[str, Mapping[str, Any]] = {
     "w_mse": {
         "transform.kind": "whitening",
         "transform.variant": "cholesky",
         "transform.eps": 0.0,
         "pair_loss.kind": "normalised_mse",
-        "stop_gradient": False,
-        "predictor": None,
+        **_ALONE,
+    },
+    "contrastive": {
+        "transform.kind": "batch_norm",
+        "pair_loss.kind": "nt_xent",
+        "pair_loss.l2_normalise": True,
+        **_ALONE,
+    },
+    "byol": {
+        "transform": None,
+        "stop_gradient": True,
+        "predictor": ...,
+        "target": ...,
+        "regulariser": None,
+        "pair_loss.kind": "normalised_mse",
+    },
+    "simsiam": {
+        "transform": None,
+        "stop_gradient": True,
+        "predictor": ...,
         "target": None,
         "regulariser": None,
+        "pair_loss.kind": "negative_cosine",
     },
+    "vicreg": {"transform": None, "pair_loss.kind": "mse", **_ALONE, "regulariser": ...},
+    "barlow_twins": {"transform": None, "pair_loss.kind": "cross_correlation", **_ALONE},
 }
-"""By method, the settings without which a row is another method than the published one, whatever its name."""
+"""By method, the settings without which a row is another method than the published one, whatever its name; `...` is
+anything but null."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +129,18 @@ def _uncut(cell: Cell) -> bool:
     if cell.dataset.train_images is not None or cell.dataset.validation_fraction or cell.evaluation.split != "test":
         return False
     required = _PUBLISHED_FORM.get(cell.method, {})
-    return all(_setting(cell.settings, path, value) == value for path, value in required.items())
+    return all(_agrees(_setting(cell.settings, path, value), value) for path, value in required.items())
+
+
+def _agrees(value: Any, required: Any) -> bool:
+    return value is not None if required is ... else bool(value == required)
 
 
 def _setting(settings: Mapping[str, Any], path: str, default: Any) -> Any:
     value: Any = settings
     for part in path.split("."):
+        if value is None:  # the part is off
+            return None
         if not isinstance(value, Mapping) or part not in value:
             return default
         value = value[part]

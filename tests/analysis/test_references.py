@@ -5,6 +5,7 @@ import pytest
 
 from harness.analysis.references import for_cell, load, lookup
 from harness.suite.cell import BackboneSpec, EvaluationSpec
+from methods import catalogue
 
 REFERENCES = load()
 
@@ -49,6 +50,7 @@ def test_the_published_recipe_has_its_number(bench):
         {"settings": {"transform": {"kind": "whitening", "variant": "zca"}}},
         {"settings": {"transform": {"kind": "whitening", "eps": 0.01}}},
         {"settings": {"predictor": {"predictor_hidden": 64}}},
+        {"settings": {"transform": None}},
     ],
 )
 def test_another_recipe_has_none_unless_asked_for(bench, change):
@@ -56,6 +58,23 @@ def test_another_recipe_has_none_unless_asked_for(bench, change):
     assert for_cell(REFERENCES, cell, "linear_top1") is None
     reference, same = for_cell(REFERENCES, cell, "linear_top1", any_recipe=True)
     assert (reference.value, same) == (91.55, False)
+
+
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [
+        ("contrastive", {"pair_loss": {"kind": "nt_xent", "l2_normalise": False}}),
+        ("contrastive", {"transform": {"kind": "whitening"}}),
+        ("byol", {"transform": {"kind": "whitening"}}),
+        ("byol", {"target": None}),
+        ("byol", {"regulariser": {"variance_weight": 1.0}}),
+    ],
+)
+def test_a_changed_method_is_not_the_published_one(bench, method, change):
+    settings = catalogue()[method].settings().model_dump(mode="json")
+    assert for_cell(REFERENCES, bench.cell(method=method, settings=settings), "linear_top1")[1]
+    changed = bench.cell(method=method, settings=settings | change)
+    assert for_cell(REFERENCES, changed, "linear_top1") is None
 
 
 def test_a_cell_without_an_encoder_has_none(bench):
