@@ -36,7 +36,8 @@ _COST_TEXT = {
 class Published:
     """A published number as it stands beside an entry."""
 
-    value: float
+    value: float | None
+    """None where what was published is that the run collapsed."""
     source: str
     recalled: bool
     same_recipe: bool
@@ -79,9 +80,10 @@ class Entry:
     @property
     def difference(self) -> float | None:
         """Mean minus the published number, in points; None if either is missing or the recipes differ."""
-        if self.published is None or not self.published.same_recipe or self.mean is None or not self.complete:
+        published = self.published
+        if published is None or published.value is None or not published.same_recipe:
             return None
-        return self.mean - self.published.value
+        return self.mean - published.value if self.mean is not None and self.complete else None
 
     @property
     def text(self) -> str:
@@ -96,7 +98,8 @@ class Entry:
         remarks = ["recalled"] if self.published.recalled else []
         remarks += [] if self.published.same_recipe else ["other recipe"]
         remarks += [] if self.difference is None else [f"{self.difference:+.2f}"]
-        return f"{self.published.value:.2f}" + (f" ({'; '.join(remarks)})" if remarks else "")
+        number = "collapse" if self.published.value is None else f"{self.published.value:.2f}"
+        return number + (f" ({'; '.join(remarks)})" if remarks else "")
 
     def _number(self) -> str:
         if self.mean is None:

@@ -134,7 +134,9 @@ class _Maker:
         for own in self.spec.references:
             for label in (name for name in own.values if own.metric == measure and name in labels):
                 for place in (name for name in own.values[label] if name in places):
-                    return Published(own.values[label][place], own.source, own.confidence == "recalled", True)
+                    value = own.values[label][place]
+                    number = None if value == "collapse" else float(value)
+                    return Published(number, own.source, own.confidence == "recalled", True)
         found = [for_cell(self.references, r.cell, measure, any_recipe=self.any_recipe) for r in records]
         if not found or found[0] is None or any(other != found[0] for other in found):
             return None

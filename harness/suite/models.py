@@ -86,8 +86,8 @@ class Reference(Frozen):
     confidence: Literal["verified", "recalled"]
     """Read in a copy of the source, or from memory: printed as such and never used in a verdict."""
     metric: Metric
-    values: dict[str, dict[str, float]]
-    """Row as printed (or method label) -> column as printed -> number."""
+    values: dict[str, dict[str, float | Literal["collapse"]]]
+    """Row as printed (or method label) -> column as printed -> number, or `collapse` where that was published."""
 
 
 class TableSpec(Frozen):

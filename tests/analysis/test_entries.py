@@ -94,6 +94,8 @@ def test_stale_runs_are_flagged(bench):
         (Published(90.0, "p", recalled=True, same_recipe=True), "90.00 (recalled; +1.25)"),
         (Published(90.0, "p", recalled=False, same_recipe=False), "90.00 (other recipe)"),
         (Published(90.0, "p", recalled=True, same_recipe=False), "90.00 (recalled; other recipe)"),
+        (Published(None, "p", recalled=False, same_recipe=True), "collapse"),
+        (Published(None, "p", recalled=True, same_recipe=True), "collapse (recalled)"),
         (None, "–"),
     ],
 )

@@ -151,6 +151,15 @@ def test_a_suites_own_numbers_find_their_row_and_come_first(bench, row, column):
     assert "Ours, 2020: " in _notes(table)["Published numbers"][0]
 
 
+def test_a_published_collapse_stands_beside_ours(bench):
+    bench.done({"linear_top1": 10.0}, **W4)
+    own = Reference(
+        source="Ours, 2020", confidence="verified", metric="linear_top1", values={"W-MSE": {"cifar10": "collapse"}}
+    )
+    (table,) = build("Suite", [TableSpec(metrics=("linear_top1",), cost=(), references=(own,))], bench.records())
+    assert table.rows[0][-2:] == ("10.00", "collapse")
+
+
 def test_the_difference_to_a_baseline(bench):
     bench.done({"linear_top1": 92.0}, **W4)
     bench.done({"linear_top1": 90.5}, **W2)
