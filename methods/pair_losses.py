@@ -7,11 +7,14 @@ stand in for loops over pairs wherever these are equal.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import itertools
+from typing import Annotated, Any, Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveFloat
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from methods.cosine import mean_cosine
 from methods.method import Settings
@@ -29,47 +32,70 @@ def mean_squared_distance(online: Tensor, target: Tensor) -> Tensor:
     j: differences are taken before squaring, so that equal views give zero.
     """
     views = online.shape[-3]
-    centre = target.mean(-3, keepdim=True)
+    total: Tensor
     if target is online:
-        total = 2 * views * (online - centre).square().sum()
+        total = 2 * views * _Scatter.apply(online)
     else:
+        centre = target.mean(-3, keepdim=True)
         total = views * ((online - centre).square().sum() + (target - centre).square().sum())
         total = total - (online - target).square().sum()
     return total / (online[..., 0].numel() * (views - 1))
 
 
+class _Scatter(torch.autograd.Function):
+    """sum_i |z_i - m|^2 with m the mean over views; the gradient of m cancels, so it is 2 (z_i - m)."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        x = z - z.mean(-3, keepdim=True)
+        ctx.save_for_backward(x)
+        return x.square().sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        x: Tensor = ctx.saved_tensors[0]
+        return x * (2 * grad)
+
+
 @full_precision
 def cross_correlation(online: Tensor, target: Tensor, off_diagonal_weight: float) -> Tensor:
-    """sum_i (1 - C_ii)^2 + weight sum_{i != j} C_ij^2 with C = bn(online_i)^T bn(target_j) / N (Barlow Twins,
-    equations 1 and 2), averaged over ordered pairs of views.
+    """sum_i (1 - C_ii)^2 + weight sum_{i != j} C_ij^2 with C = bn(online_i)^T bn(target_j) / N (Barlow Twins, equations
+    1 and 2), averaged over pairs of views; inputs (..., d, N, D).
 
-    |C|_F^2 = <K_i, K_j> / N^2 with the N x N Gram matrices K, whose sum over views replaces the D x D matrices of the
-    pairs when the batch is smaller than the embedding.
+    |C|_F^2 = <K_i, K_j> with K = bn(z) bn(z)^T / N, N x N, whose sums over views replace the D x D matrices of the
+    pairs when the batch is smaller than the embedding. Only the diagonals are left to do pair by pair.
     """
-    images, size = online.shape[-2:]
-    z = _standardised(online.reshape(-1, *online.shape[-3:]))  # (I, d, N, D)
-    t = z if target is online else _standardised(target.reshape(-1, *target.shape[-3:]))
-    views = z.shape[1]
-    ordered = views * (views - 1)
-    diagonals, total = z.new_zeros(()), z.new_zeros(())
-    for shift in range(1, views):  # view i against view i + shift, all i at once
-        other = t.roll(-shift, 1)
-        c = (z * other).mean(-2)  # (I, d, D)
-        diagonals = diagonals + ((1 - c).square() - off_diagonal_weight * c.square()).sum()
-        if images >= size:
-            total = total + ((z.mT @ other) / images).square().sum()
+    groups = online.reshape(-1, *online.shape[-3:])
+    against = [None] * len(groups) if target is online else target.reshape(groups.shape)
+    losses = [_of_one_group(z, t, off_diagonal_weight) for z, t in zip(groups, against, strict=True)]
+    return torch.stack(losses).mean()
+
+
+def _of_one_group(online: Tensor, target: Tensor | None, weight: float) -> Tensor:
+    """`cross_correlation` of (d, N, D); None where the target is the same tensor, and the two directions are equal."""
+    images, size = online.shape[1:]
+    z = [_standardised(view) for view in online]
+    t = z if target is None else [_standardised(view) for view in target]
+    of_views = range(len(z))
+    pairs = list(itertools.combinations(of_views, 2) if target is None else itertools.permutations(of_views, 2))
     if images < size:
-        k = gram(z) / images
-        l = k if t is z else gram(t) / images  # noqa: E741
-        total = (k.sum(1) * l.sum(1)).sum() - (k * l).sum()
-    return (diagonals + off_diagonal_weight * total) / (z.shape[0] * ordered)
+        diagonals = [(z[i] * t[j]).mean(0) for i, j in pairs]
+        k = torch.stack([gram(view) for view in z]) / images  # (d, N, N)
+        other = k if target is None else torch.stack([gram(view) for view in t]) / images
+        squares = (k.sum(0) * other.sum(0)).sum() - (k * other).sum()
+        squares = squares / 2 if target is None else squares  # ordered pairs to pairs
+    else:
+        matrices = [z[i].mT @ t[j] / images for i, j in pairs]
+        diagonals = [matrix.diagonal() for matrix in matrices]
+        squares = torch.stack([matrix.square().sum() for matrix in matrices]).sum()
+    c = torch.stack(diagonals)
+    return ((1 - c).square().sum() - weight * c.square().sum() + weight * squares) / len(pairs)
 
 
-def _standardised(z: Tensor) -> Tensor:
-    """Every view (I, d, N, D) through BatchNorm1d without scale and shift: biased variance over its own N images."""
-    rows = z.permute(2, 0, 1, 3)
-    normed = F.batch_norm(rows.flatten(1), None, None, training=True, eps=BATCH_NORM_EPS)
-    return normed.view(rows.shape).permute(1, 2, 0, 3)
+def _standardised(view: Tensor) -> Tensor:
+    """One view (N, D) through BatchNorm1d without scale and shift: biased variance over its images."""
+    return F.batch_norm(view, None, None, training=True, eps=BATCH_NORM_EPS)
 
 
 class NormalisedMse(Settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from methods.composed import Composed
@@ -21,7 +22,7 @@ class VicRegSettings(Composition):
     projector: Projector = Projector(hidden=(2048, 2048), embedding_size=2048, output_bias=False)
     head_scope: Scope = "per_view"
     pair_loss: PairLoss = Mse()
-    pair_weight: float = 25.0
+    pair_weight: NonNegativeFloat = 25.0
     regulariser: VarianceCovariance | None = VarianceCovariance(variance_weight=25.0, covariance_weight=1.0)
 
 
