@@ -27,22 +27,27 @@ class _MeanCosine(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, online: Tensor, target: Tensor | None) -> Tensor:
         p, p_norm = _unit(online)
-        t, t_norm = (p, p_norm) if target is None else _unit(target)
-        p_sum = p.sum(-3, keepdim=True)
-        t_sum = p_sum if target is None else t.sum(-3, keepdim=True)
         pairs: int = p_norm.numel() * (p.shape[-3] - 1)  # images x ordered pairs
         ctx.symmetric, ctx.pairs = target is None, pairs
-        ctx.save_for_backward(p, p_norm, p_sum, t, t_norm, t_sum)
-        total: Tensor = (p_sum * t_sum).sum() - (p * t).sum()
+        p_sum = p.sum(-3, keepdim=True)
+        if target is None:
+            ctx.save_for_backward(p, p_norm, p_sum)
+            total = p_sum.square().sum() - (p_norm > SMALLEST_NORM).sum()  # |p_i|^2 is one
+        else:
+            t, t_norm = _unit(target)
+            t_sum = t.sum(-3, keepdim=True)
+            ctx.save_for_backward(p, p_norm, p_sum, t, t_norm, t_sum)
+            total = (p_sum * t_sum).sum() - (p * t).sum()
         return total / pairs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        p, p_norm, p_sum, t, t_norm, t_sum = ctx.saved_tensors
         grad = grad / ctx.pairs
         if ctx.symmetric:
-            return _through_norm(t_sum - t, p, p_norm, 2 * grad), None
+            p, p_norm, p_sum = ctx.saved_tensors
+            return _through_norm(p_sum, p, p_norm, 2 * grad), None  # p_i itself has no part across p_i
+        p, p_norm, p_sum, t, t_norm, t_sum = ctx.saved_tensors
         online_grad = _through_norm(t_sum - t, p, p_norm, grad) if ctx.needs_input_grad[0] else None
         target_grad = _through_norm(p_sum - p, t, t_norm, grad) if ctx.needs_input_grad[1] else None
         return online_grad, target_grad
@@ -55,6 +60,6 @@ def _unit(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _through_norm(grad: Tensor, unit: Tensor, norm: Tensor, scale: Tensor) -> Tensor:
-    """Gradient of z from that of z / |z|: its part across z, over |z|, times a scalar. Overwrites `grad`."""
+    """Gradient of z from that of z / |z|: its part across z, over |z|, times a scalar."""
     along = (grad * unit).sum(-1, keepdim=True)
-    return grad.addcmul_(unit, along, value=-1).mul_(scale / norm)
+    return torch.addcmul(grad, unit, along, value=-1).mul_(scale / norm)

@@ -73,37 +73,46 @@ def whiten(
         index = index.pin_memory()
     index = index.to(v.device, non_blocking=True)
     with without_autocast(v.device):
-        x = _CentredSlices.apply(at_least_float32(v), index)  # (d I S, n, D)
+        v = at_least_float32(v)
         if variant == "cholesky":
-            z, covariance, bad = _CholeskyWhitening.apply(x, eps)
+            z, covariance, bad = _CholeskyWhitening.apply(v, index, eps)
         else:
-            z, covariance, bad = _by_inverse_root(x, variant, eps, newton_iterations)
+            z, covariance, bad = _by_inverse_root(_Slices.apply(v, index), variant, eps, newton_iterations)
         if refused(covariance, bad, size, eps, monitor):
             z = z.masked_fill(bad[:, None, None], torch.nan)
     whitened: Tensor = z.view(v.shape[0], index.shape[0], *v.shape[1:])
     return whitened.transpose(0, 1)
 
 
-class _CentredSlices(torch.autograd.Function):
-    """The slices of every view and iteration, (d, N, D) -> (d I S, n, D), each less its mean."""
+def _sliced(v: Tensor, index: Tensor) -> Tensor:
+    """The slices of every view and iteration: (d, N, D) -> (B, n, D) with B = d I S."""
+    return v.index_select(1, index.flatten()).view(-1, index.shape[-1], v.shape[-1])
+
+
+def _unsliced(x: Tensor, index: Tensor) -> Tensor:
+    """Gradient of `_sliced`: every image's rows summed over iterations, (B, n, D) -> (d, N, D).
+
+    Rows are gathered, not scattered: without atomics a GPU gives the same sum every time.
+    """
+    iterations, images = index.shape[0], index[0].numel()
+    places = torch.arange(iterations * images, device=index.device).view(iterations, images)
+    where = torch.empty_like(places).scatter_(1, index.view(iterations, images), places)  # of each image's row
+    rows = x.view(-1, iterations * images, x.shape[-1]).index_select(1, where.flatten())
+    return rows if iterations == 1 else rows.view(-1, iterations, images, x.shape[-1]).sum(1)
+
+
+class _Slices(torch.autograd.Function):
+    """`_sliced`, with `_unsliced` for its gradient."""
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, index: Tensor) -> Tensor:
         ctx.save_for_backward(index)
-        x = v.index_select(1, index.flatten()).view(-1, index.shape[-1], v.shape[-1])
-        return x.sub_(x.mean(1, keepdim=True))
+        return _sliced(v, index)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """Rows go back to image order by gathering: no atomics, so that a GPU gives the same sum every time."""
-        index: Tensor = ctx.saved_tensors[0]
-        iterations, images = index.shape[0], index[0].numel()
-        back = index.view(iterations, images).argsort(1)  # (I, N): where each image is
-        back += torch.arange(iterations, device=index.device).unsqueeze(1) * images
-        rows = (grad - grad.mean(1, keepdim=True)).view(-1, iterations * images, grad.shape[-1])
-        rows = rows.index_select(1, back.flatten())
-        return rows if iterations == 1 else rows.view(-1, iterations, images, rows.shape[-1]).sum(1), None
+        return _unsliced(grad.contiguous(), ctx.saved_tensors[0]), None
 
 
 class _CholeskyWhitening(torch.autograd.Function):
@@ -114,31 +123,37 @@ class _CholeskyWhitening(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, v: Tensor, index: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        x = _sliced(v, index)
+        x.sub_(x.mean(1, keepdim=True))
         covariance = _covariance(x, eps)
         lower, bad = _cholesky(covariance)
         identity = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).expand_as(lower)
         inverse = torch.linalg.solve_triangular(lower, identity, upper=False)
         z = x @ inverse.mT
-        ctx.save_for_backward(z, inverse)
+        ctx.save_for_backward(z, inverse, index)
         ctx.mark_non_differentiable(covariance, bad)
         ctx.set_materialize_grads(False)
         return z, covariance, bad
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, None, None]:
         if grad is None:
-            return None, None
-        z, inverse = ctx.saved_tensors
+            return None, None, None
+        z, inverse, index = ctx.saved_tensors
         with without_autocast(z.device):
-            product = (grad.mT @ z).tril_()
-            mirrored = product + product.tril(-1).mT
-            return torch.baddbmm(grad, z, mirrored, alpha=-1 / (z.shape[1] - 1)) @ inverse, None
+            half = torch.ones_like(inverse[0]).tril_()
+            half.diagonal().fill_(0.5)
+            lower = (grad.mT @ z).mul_(half)
+            centred = grad - grad.mean(1, keepdim=True)
+            x_grad = centred.baddbmm_(z, lower + lower.mT, alpha=-1 / (z.shape[1] - 1)) @ inverse
+        return _unsliced(x_grad, index), None, None
 
 
 def _by_inverse_root(x: Tensor, variant: RootVariant, eps: float, steps: int) -> tuple[Tensor, Tensor, Tensor]:
     """Whitened slices (B, n, D), their covariances, and which of these failed, differentiated by autograd."""
+    x = x - x.mean(1, keepdim=True)
     covariance = _covariance(x, eps)
     known = covariance.detach()
     finite = known.isfinite().flatten(1).all(1)
@@ -150,10 +165,8 @@ def _by_inverse_root(x: Tensor, variant: RootVariant, eps: float, steps: int) ->
 
 def _covariance(x: Tensor, eps: float) -> Tensor:
     """Of centred slices (B, n, D), with n - 1, and eps on the diagonal."""
-    covariance = (x.mT @ x) / (x.shape[1] - 1)
-    if eps:
-        covariance = covariance + eps * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    return covariance
+    identity = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    return torch.baddbmm(identity, x.mT, x, beta=eps, alpha=1 / (x.shape[1] - 1))
 
 
 def _cholesky(covariance: Tensor) -> tuple[Tensor, Tensor]:
