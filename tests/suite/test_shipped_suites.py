@@ -4,16 +4,60 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from harness.analysis.frame import gather
+from harness.analysis.references import load
+from harness.analysis.tables import Table, build
 from harness.data.datasets import DATASETS
+from harness.store.store import Store
+from harness.suite.catalogue import pretrain_images
+from harness.suite.cell import AugmentationSpec, Cell, EvaluationSpec, KnnSpec, LinearSpec
 from harness.suite.expand import expand
+from harness.suite.planned import Expansion, Planned
 from harness.suite.suite import load_suite
 from methods import catalogue
 
-SUITES = sorted((Path(__file__).parents[2] / "suites").glob("*.yaml"))
+DIRECTORY = Path(__file__).parents[2] / "suites"
+SUITES = sorted(DIRECTORY.glob("*.yaml"))
+
+
+def planned(name: str, preset: str | None = None, *settings: str) -> Expansion:
+    """A shipped suite's cells, with nothing skipped."""
+    expansion = expand(load_suite(DIRECTORY / f"{name}.yaml", preset, settings), catalogue(), DATASETS, lambda _: None)
+    assert expansion.skipped == ()
+    return expansion
+
+
+def rows(name: str, preset: str | None = None) -> dict[str, Planned]:
+    """The cells of seed 0 on a suite's one dataset, by row."""
+    found = [placed for placed in planned(name, preset).planned if placed.cell.seed == 0]
+    assert len({placed.dataset for placed in found}) == 1
+    return {placed.row: placed for placed in found}
+
+
+def steps_per_epoch(cell: Cell) -> int:
+    images = cell.dataset.train_images or pretrain_images(DATASETS[cell.dataset.name], cell.dataset.validation_fraction)
+    assert images is not None
+    assert cell.batch_size is not None
+    return images // cell.batch_size
+
+
+def views_seen(cell: Cell) -> int:
+    assert cell.epochs is not None
+    assert cell.batch_size is not None
+    assert cell.views is not None
+    return steps_per_epoch(cell) * cell.epochs * cell.batch_size * cell.views
+
+
+def tables_without_results(name: str, preset: str | None, tmp_path: Path) -> list[Table]:
+    """A suite's tables where nothing has been run."""
+    suite = load_suite(DIRECTORY / f"{name}.yaml", preset)
+    records = gather(planned(name, preset), Store(tmp_path))
+    return build(suite.title, suite.content.tables, records, load())
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
@@ -34,6 +78,302 @@ def test_the_quickstart_has_every_method_two_view_counts_and_two_seeds() -> None
     assert {cell.views for cell in whitened} == {2, 4}
     assert len({cell.settings["transform"]["slicing_iterations"] for cell in whitened}) == 2
     assert {planned.cell.seed for planned in expansion.planned} >= {0, 1}
+
+
+@dataclass(frozen=True)
+class Published:
+    """Section 1 of the protocol: one row of its table."""
+
+    epochs: int
+    lr: float
+    embedding: int
+    sub_batch: int
+    iterations: tuple[int, int]
+    stem: str
+    size: int
+    steps: tuple[int, int]
+    """In an epoch, with batches of 512 and of 256."""
+
+
+PAPER = {
+    "cifar10": Published(1000, 3e-3, 64, 128, (1, 1), "small", 32, (97, 195)),
+    "cifar100": Published(1000, 3e-3, 64, 128, (1, 1), "small", 32, (97, 195)),
+    "stl10": Published(2000, 2e-3, 128, 256, (4, 1), "small_max_pool", 64, (205, 410)),
+    "tiny_imagenet": Published(1000, 2e-3, 128, 256, (4, 1), "small_max_pool", 64, (195, 390)),
+    "imagenet100": Published(240, 2e-3, 128, 256, (1, 1), "standard", 224, (247, 494)),
+}
+SMALL_JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "jitter_probability": 0.8}
+LARGE_JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2, "jitter_probability": 0.8}
+SMALL = AugmentationSpec(
+    **SMALL_JITTER, greyscale_probability=0.1, crop_scale=(0.2, 1.0), flip_probability=0.5, blur_probability=0.0
+)
+LARGE = AugmentationSpec(
+    **LARGE_JITTER,
+    greyscale_probability=0.2,
+    crop_scale=(0.08, 1.0),
+    flip_probability=0.5,
+    blur_probability=0.5,
+    blur_sigma=(0.1, 2.0),
+)
+PROBES = EvaluationSpec(
+    knn=KnnSpec(k=5), linear=LinearSpec(epochs=500, batch_size=1000, lr=1e-2, final_lr=1e-6, weight_decay=5e-6)
+)
+
+
+@pytest.mark.parametrize(("suite", "labels"), [("paper_table", 4), ("imagenet100", 2)])
+def test_the_papers_cells_have_the_protocols_numbers(suite: str, labels: int) -> None:
+    here = planned(suite).planned
+    datasets = {placed.dataset for placed in here}
+    assert datasets == ({"imagenet100"} if suite == "imagenet100" else set(PAPER) - {"imagenet100"})
+    assert len({(placed.label, placed.dataset) for placed in here}) == labels * len(datasets)
+    for placed in here:
+        cell, paper = placed.cell, PAPER[placed.dataset]
+        four = cell.views == 4
+        assert cell.batch_size == (256 if four else 512)
+        assert steps_per_epoch(cell) == paper.steps[four]
+        assert (cell.epochs, cell.precision) == (paper.epochs, "float32")
+        assert cell.backbone.model_dump() == {
+            "name": "resnet18",
+            "stem": paper.stem,
+            "width": None,
+            "zero_init_last": False,
+            "options": {},
+        }
+        optimiser = cell.optimiser
+        assert (optimiser.name, optimiser.lr, optimiser.weight_decay) == ("adam", paper.lr, 1e-6)
+        assert (optimiser.betas, optimiser.eps, optimiser.decay_bias_and_norm) == ((0.9, 0.999), 1e-8, True)
+        schedule = cell.schedule
+        assert (schedule.name, schedule.warmup_steps) == ("step", 500)
+        assert (schedule.drops, schedule.drop_factor) == ((50, 25), 0.2)
+        assert cell.augmentation == (LARGE if placed.dataset == "imagenet100" else SMALL)
+        assert cell.augmentation.crop_ratio == (3 / 4, 4 / 3)
+        assert cell.evaluation == PROBES
+        assert cell.dataset.image_size == paper.size
+        head = cell.settings["projector"]
+        assert (head["hidden"], head["embedding_size"], head["output_norm"]) == ([1024], paper.embedding, "none")
+        assert [head[part] for part in ("batch_norm", "bias", "output_bias")] == [True] * 3
+
+
+def test_the_papers_methods_have_the_protocols_settings() -> None:
+    for placed in planned("paper_table").planned:
+        settings, paper = placed.cell.settings, PAPER[placed.dataset]
+        if placed.cell.method == "w_mse":
+            whitening = settings["transform"]
+            assert whitening["sub_batch_size"] == paper.sub_batch
+            assert whitening["slicing_iterations"] == paper.iterations[placed.cell.views == 4]
+            assert (whitening["variant"], whitening["eps"]) == ("cholesky", 0.0)
+            assert settings["pair_loss"]["kind"] == "normalised_mse"
+            assert placed.label == f"w_mse {placed.cell.views}"
+        elif placed.cell.method == "byol":
+            assert settings["predictor"]["predictor_hidden"] == 1024
+            assert settings["target"]["target_momentum"] == 0.99
+            assert (settings["head_scope"], settings["pair_loss"]["directions"]) == ("per_view", "sum")
+            assert placed.cell.views == 2
+        else:
+            assert placed.cell.method == "contrastive"
+            assert settings["transform"]["kind"] == "batch_norm"
+            loss = {"kind": "nt_xent", "temperature": 0.5, "l2_normalise": True}
+            assert settings["pair_loss"] == loss
+            assert placed.cell.views == 2
+
+
+def test_the_datasets_have_the_protocols_crops_splits_and_normalisation() -> None:
+    sizes = {name: pretrain_images(DATASETS[name], 0.0) for name in PAPER if name != "imagenet100"}
+    assert sizes == {"cifar10": 50_000, "cifar100": 50_000, "stl10": 105_000, "tiny_imagenet": 100_000}
+    assert [DATASETS[name].splits["test"] for name in sizes] == [10_000, 10_000, 8_000, 10_000]
+    assert DATASETS["stl10"].splits["train"] == 5_000  # the probe's
+    crops = {name: DATASETS[name].eval_resize for name in PAPER}
+    assert crops == {"cifar10": None, "cifar100": None, "stl10": 70, "tiny_imagenet": None, "imagenet100": 256}
+    normalised = {name: (DATASETS[name].mean, DATASETS[name].std) for name in PAPER}
+    assert normalised == {
+        "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+        "stl10": ((0.43, 0.42, 0.39), (0.27, 0.26, 0.27)),
+        "tiny_imagenet": ((0.480, 0.448, 0.398), (0.277, 0.269, 0.282)),
+        "imagenet100": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    }
+
+
+def test_published_numbers_stand_beside_the_papers_rows(tmp_path: Path) -> None:
+    table = tables_without_results("paper_table", None, tmp_path)[0]
+    linear = [name for name in table.header if "linear" in name and "published" in name]
+    assert linear == [f"{name} linear top-1 %, published (ours minus it)" for name in list(PAPER)[:4]]
+    shown = {row[0]: [row[table.header.index(name)] for name in linear] for row in table.rows}
+    assert shown == {
+        "contrastive": ["91.80", "66.83", "90.51 (recalled)", "48.84"],
+        "byol": ["91.73", "66.60", "91.99 (recalled)", "51.00"],
+        "w_mse 2": ["91.55", "66.10", "90.36 (recalled)", "48.20"],
+        "w_mse 4": ["91.99", "67.64", "91.75 (recalled)", "49.20"],
+    }
+    nearest = table.header.index("cifar10 5-NN %, published (ours minus it)")
+    assert [row[nearest] for row in table.rows] == ["88.42", "89.45", "89.69", "89.87"]
+
+
+@pytest.mark.parametrize(
+    ("suite", "preset", "column", "expected"),
+    [
+        (
+            "imagenet100",
+            None,
+            "linear top-1 %, published (ours minus it)",
+            {"w_mse 2": "76.00 (recalled)", "w_mse 4": "79.02 (recalled)"},
+        ),
+        (
+            "equal_compute",
+            None,
+            "linear top-1 %, published (ours minus it)",
+            {"w_mse 2": "91.55", "w_mse 4": "–", "w_mse 8": "–", "w_mse 4, twice the views": "91.99"},
+        ),
+        (
+            "what_prevents_collapse",
+            None,
+            "none linear top-1 %, published (ours minus it)",
+            {
+                "BYOL (ME, SG, PR, BN)": "69.30",
+                "SimSiam (SG, PR, BN)": "67.90",
+                "SimSiam (SG, PR)": "35.10",
+                "SimSiam (SG)": "collapse",
+                "VICReg (PR)": "collapse",
+                "VICReg (PR, BN)": "collapse",
+                "VICReg (BN)": "collapse",
+                "VICReg (nothing)": "collapse",
+            },
+        ),
+    ],
+)
+def test_published_numbers_stand_beside_the_right_rows(
+    suite: str, preset: str | None, column: str, expected: dict[str, str], tmp_path: Path
+) -> None:
+    table = tables_without_results(suite, preset, tmp_path)[0]
+    assert {row[0]: row[table.header.index(column)] for row in table.rows} == expected
+
+
+@pytest.mark.parametrize(
+    ("suite", "preset"),
+    [
+        ("paper_table", "tiny"),
+        ("slicing", None),
+        ("contrastive_whitening", None),
+        ("euclidean", None),
+        ("what_prevents_collapse", "cifar10"),
+        ("asymmetry_and_whitening", None),
+        ("fashion_mnist", None),
+    ],
+)
+def test_no_published_number_stands_beside_another_recipe(suite: str, preset: str | None, tmp_path: Path) -> None:
+    tables = tables_without_results(suite, preset, tmp_path)
+    assert not [name for table in tables for name in table.header if "published" in name]
+
+
+def test_euclidean_rows_have_no_number_of_the_cosine_ones(tmp_path: Path) -> None:
+    table = tables_without_results("euclidean", "paper", tmp_path)[0]
+    column = table.header.index("cifar10 linear top-1 %, published (ours minus it)")
+    assert [(row[0], row[1], row[column]) for row in table.rows] == [
+        ("w_mse 2", "cosine", "91.55"),
+        ("w_mse 2", "Euclidean", "–"),
+        ("w_mse 4", "cosine", "91.99"),
+        ("w_mse 4", "Euclidean", "–"),
+    ]
+
+
+def test_slicing_is_a_full_grid() -> None:
+    cells = [placed.cell for placed in planned("slicing", None, "seeds=1").planned]
+    whitenings = [cell.settings["transform"] for cell in cells]
+    crossed = [
+        (cell.views, whitening["slicing_iterations"], whitening["sub_batch_size"])
+        for cell, whitening in zip(cells, whitenings, strict=True)
+    ]
+    assert sorted(crossed) == [(d, i, s) for d in (2, 4, 8) for i in (1, 2, 4) for s in (128, 256, 512)]
+
+
+def test_equal_compute_is_equal_in_views_and_steps() -> None:
+    cells = {row: placed.cell for row, placed in rows("equal_compute").items()}
+    assert [cells[row].views for row in ("w_mse 2", "w_mse 4", "w_mse 8")] == [2, 4, 8]
+    views = [views_seen(cells[row]) for row in ("w_mse 2", "w_mse 4", "w_mse 8")]
+    assert views == [99_328_000, 99_840_000, 99_840_000]
+    steps = [steps_per_epoch(cells[row]) * cells[row].epochs for row in ("w_mse 2", "w_mse 4", "w_mse 8")]
+    assert steps == [97_000, 97_500, 97_500]
+    assert views_seen(cells["w_mse 4, twice the views"]) == 2 * 99_840_000
+    paper = {placed.id for placed in planned("paper_table").planned}
+    assert {placed.row for placed in planned("equal_compute").planned if placed.id in paper} == {
+        "w_mse 2",
+        "w_mse 4, twice the views",
+    }
+
+
+@pytest.mark.parametrize("preset", [None, "cifar10"])
+def test_vicregs_table_follows_its_rules(preset: str | None) -> None:
+    here = rows("what_prevents_collapse", preset)
+    assert len(here) == 24
+    for row, placed in here.items():
+        settings, name = placed.cell.settings, placed.label
+        # momentum encoder, stop-gradient, predictor, BN: what the row's name says, BYOL's alone has a target
+        has = {part: part in name for part in ("ME", "SG", "PR", "BN")}
+        assert (settings["target"] is not None, settings["stop_gradient"]) == (has["ME"], has["SG"])
+        assert (settings["predictor"] is not None) == has["PR"]
+        assert settings["projector"]["batch_norm"] == has["BN"]
+        assert has["BN"] or settings["projector"]["output_norm"] == "none"
+        assert not has["PR"] or settings["predictor"]["predictor_batch_norm"] == has["BN"]
+        distance = {"byol": "normalised_mse", "simsiam": "negative_cosine", "vicreg": "mse"}
+        assert settings["pair_loss"]["kind"] == distance[placed.cell.method]
+        vicreg = placed.cell.method == "vicreg"
+        assert settings["pair_weight"] == (25.0 if vicreg else 1.0)
+        regulariser = settings["regulariser"]
+        weights = (regulariser["variance_weight"], regulariser["covariance_weight"]) if regulariser else None
+        expected = {
+            "none": None,
+            "variance": (25.0, 0.0) if vicreg else (1.0, 0.0),
+            "variance + covariance": (25.0, 1.0) if vicreg else (1.0, 0.01),
+        }
+        assert weights == expected[row.partition("regularisation=")[2]]
+
+
+def test_asymmetry_and_whitening_differ_in_those_alone() -> None:
+    here = rows("asymmetry_and_whitening")
+    parts = {
+        row: (
+            placed.cell.method,
+            (placed.cell.settings["transform"] or {}).get("kind"),
+            placed.cell.settings["predictor"] is not None,
+        )
+        for row, placed in here.items()
+    }
+    assert parts == {
+        "w_mse": ("w_mse", "whitening", False),
+        "byol": ("byol", None, True),
+        "byol, whitened": ("byol", "whitening", True),
+        "byol, whitened, no predictor": ("byol", "whitening", False),
+        "simsiam": ("simsiam", None, True),
+        "simsiam, whitened": ("simsiam", "whitening", True),
+        "simsiam, whitened, no predictor": ("simsiam", "whitening", False),
+    }
+    heads = {placed.cell.settings["projector"]["embedding_size"] for placed in here.values()}
+    assert heads == {64}
+
+
+def test_the_contrastive_rows_cross_whitening_and_normalisation() -> None:
+    here = rows("contrastive_whitening")
+    settings = {row: placed.cell.settings for row, placed in here.items() if row != "w_mse 2"}
+    crossed = {(s["transform"]["kind"], s["pair_loss"]["l2_normalise"]) for s in settings.values()}
+    assert crossed == {(kind, l2) for kind in ("batch_norm", "whitening") for l2 in (True, False)}
+    assert {(s["pair_loss"]["temperature"], s["projector"]["embedding_size"]) for s in settings.values()} == {(0.5, 64)}
+
+
+@pytest.mark.parametrize(
+    ("preset", "images", "epochs", "width", "size"), [(None, 60_000, 200, None, 28), ("cpu", 10_000, 30, 16, 16)]
+)
+def test_fashion_mnist_has_every_method_in_both_sizes(
+    preset: str | None, images: int, epochs: int, width: int | None, size: int
+) -> None:
+    cells = [placed.cell for placed in planned("fashion_mnist", preset).planned]
+    assert {cell.method for cell in cells} == set(catalogue())
+    assert {cell.seed for cell in cells} >= {0, 1}
+    assert {cell.views for cell in cells if cell.method == "w_mse"} == {2, 4}
+    trained = [cell for cell in cells if cell.epochs is not None]
+    used = {cell.dataset.train_images or 60_000 for cell in cells}
+    assert (used, {cell.dataset.image_size for cell in cells}) == ({images}, {size})
+    assert {(cell.epochs, cell.backbone.width, cell.backbone.name) for cell in trained} == {(epochs, width, "resnet18")}
+    assert all(cell.augmentation == trained[0].augmentation for cell in trained)
 
 
 def test_planning_needs_neither_torch_nor_pandas_nor_numpy() -> None:
