@@ -1,7 +1,8 @@
 """Random views of whole batches as tensors: every image with its own parameters, on the device its pixels are on.
 
-Owns the order of the pipeline: colour jitter on the full image, greyscale, resized crop, flip, blur, solarise, normalise (the
-W-MSE paper's released code). What is random is drawn in `draw.py`; formulas are in `colour.py`, `resize.py` and `blur.py`.
+Owns the order of the pipeline: colour jitter on the full image, greyscale, resized crop, flip, blur, solarise,
+normalise (the W-MSE paper's released code). Never draws: that is `draw.py`; the formulas are in `colour.py`,
+`resize.py`, `blur.py`.
 """
 
 from __future__ import annotations
@@ -69,18 +70,25 @@ def augment(
     Returns:
         (N, C, size, size) float32 on the pixels' device.
 
-    With one channel, brightness and contrast act and saturation, hue and greyscale do nothing, as in torchvision. Values
-    are clamped to [0, 1] after every blend and after the bicubic filter, as they are in an 8-bit image.
+    With one channel, brightness and contrast act and saturation, hue and greyscale do nothing, as in torchvision.
+    Values are clamped to [0, 1] after every blend and after the bicubic filter, as they are in an 8-bit image, but
+    never rounded. Raises ValueError where pixels and parameters do not fit.
     """
     _check(pixels, drawn, size, mean, std)
     images, height, width, channels = pixels.shape
     device = pixels.device
     if out is None:
         out = torch.empty(images, channels, size, size, device=device)
+    elif out.shape != (images, channels, size, size) or out.dtype != torch.float32 or out.device != device:
+        raise ValueError(
+            f"out must be float32 of shape {(images, channels, size, size)} on {device}, "
+            f"not {out.dtype} of shape {tuple(out.shape)} on {out.device}"
+        )
     floats = CPU_PART_FLOATS if device.type == "cpu" else CUDA_PART_FLOATS
     part_images = min(images, max(1, floats // (channels * max(height * width, size * size))))
     with torch.inference_mode():
         scratch = Scratch.of(part_images, channels, height, width, size, device)
+        _shaped(scratch.images, part_images, channels + 1, height * width)[:, -1] = 1.0  # see `colour`
         for part in parts(drawn, channels, part_images, device):
             coloured = _load(pixels, part, scratch)
             _colour_(coloured, part, scratch)
@@ -100,7 +108,6 @@ def _load(pixels: Tensor, part: Part, scratch: Scratch) -> Tensor:
         loaded[:, :-1] = planar.index_select(0, part.images).flatten(2)
     else:
         loaded[:, :-1] = pixels.index_select(0, part.images).flatten(1, 2).transpose(1, 2)
-    loaded[:, -1] = 1.0
     return loaded
 
 
@@ -132,11 +139,12 @@ def _crop(images: Tensor, part: Part, sides: tuple[int, int, int], scratch: Scra
     """Resized crop and flip of images (n, C + 1, H W): views (C, n, S, S) in [0, 255]."""
     height, width, size = sides
     count, channels = images.shape[0], images.shape[1] - 1
-    down = crop_weights(part.top, part.crop_height, height, size)
-    across = crop_weights(part.left, part.crop_width, width, size, part.flip)
+    top, crop_height, left, crop_width = part.boxes
+    down = crop_weights(top, crop_height, height, size).transpose(1, 2)
+    across = crop_weights(left, crop_width, width, size, part.flip)
     planes = images.view(count, (channels + 1) * height, width)[:, : channels * height]
     narrow = _shaped(scratch.other, count, channels * height, size)
-    torch.bmm(planes, across.transpose(1, 2), out=narrow)
+    torch.bmm(planes, across, out=narrow)
     view = _shaped(scratch.third, channels, count, size, size)
     for channel in range(channels):
         torch.bmm(down, narrow[:, channel * height : (channel + 1) * height], out=view[channel])
@@ -146,7 +154,7 @@ def _crop(images: Tensor, part: Part, sides: tuple[int, int, int], scratch: Scra
 def _finish_(view: Tensor, part: Part, drawn: Drawn, mean: Sequence[float], std: Sequence[float]) -> None:
     """In place: blur, solarise and normalise views (C, n, S, S) in [0, 255]."""
     if part.blurred is not None and part.sigma is not None and len(part.blurred):
-        soft = blur(view.index_select(1, part.blurred), part.sigma, drawn.blur_radius)
+        soft = blur(view.index_select(1, part.blurred), part.sigma[part.blurred], drawn.blur_radius)
         view.index_copy_(1, part.blurred, soft)
     if part.solarised is not None:
         solarise_(view, part.solarised, drawn.solarise_threshold * WHITE, WHITE)
@@ -170,4 +178,6 @@ def _check(pixels: Tensor, drawn: Drawn, size: int, mean: Sequence[float], std: 
     if size < 1:
         raise ValueError(f"the view's side must be at least 1 pixel, not {size}")
     if len(mean) != channels or len(std) != channels:
-        raise ValueError(f"{channels} channels need as many means and standard deviations, not {len(mean)} and {len(std)}")
+        raise ValueError(
+            f"{channels} channels need as many means and standard deviations, not {len(mean)} and {len(std)}"
+        )

@@ -1,7 +1,8 @@
 """Colour jitter, greyscale and solarise of a batch, every image with its own factors. Owns the colour formulas.
 
-Images are (n, C + 1, P) float32: C planes of P pixels in [0, bound] and a plane of ones, by which each blend, its constant
-included, is one small matrix product an image. All functions work in place, with scratch that the caller keeps in the caches.
+Images are (n, C + 1, P) float32: C planes of P pixels in [0, bound] and a plane of ones, by which each blend, its
+constant included, is one small matrix product an image. All functions work in place; scratch is the caller's, who keeps
+it in the caches. Never draws, crops or looks at a dataset.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ def luma(channels: int, device: torch.device | None = None) -> Tensor:
     return torch.tensor(LUMA if channels == 3 else (1.0,), device=device)
 
 
-def blend_(images: Tensor, matrices: Tensor, mean_weight: Tensor, averaging: Tensor, scratch: Tensor, bound: float) -> None:
+def blend_(
+    images: Tensor, matrices: Tensor, mean_weight: Tensor, averaging: Tensor, scratch: Tensor, bound: float
+) -> None:
     """Brightness, contrast or saturation: factor x pixel + (1 - factor) x base, clamped to [0, bound].
 
     The base is black for brightness, the pixel's grey for saturation, and the image's mean grey for contrast.
@@ -41,9 +44,10 @@ def rotate_hue_(images: Tensor, sixths: Tensor, scratch: Tensor, planes: Tensor)
     """Hue shifted by `sixths` of a turn, each in [-1, 1]; saturation and value kept.
 
     Equal to the way through HSV, without division or cases. Let low, mid and high be a pixel's sorted channels. A
-    channel c with neighbours p before it and n after it on the circle (red, green, blue) is, as a function of the hue, the
-    trapezoid clamp(2 c - mid, low, high), on whose flanks the unclamped value changes by high - low a sixth of a turn: with the
-    shift on the side where p > n, against it on the other. Within a sixth of a turn no flank is left, so
+    channel c with neighbours p before it and n after it on the circle (red, green, blue) is, as a function of the hue,
+    the trapezoid clamp(2 c - mid, low, high), whose flanks change by high - low in a sixth of a turn: with the shift
+    where p > n, against it elsewhere. A shift of up to a sixth of a turn passes from one flank to the other only where
+    the clamp holds, so
 
         c' = clamp(2 c - mid + shift (high - low) sign(p - n), low, high).
 
@@ -75,7 +79,8 @@ def rotate_hue_(images: Tensor, sixths: Tensor, scratch: Tensor, planes: Tensor)
 
 
 def roll_channels_(images: Tensor, sources: Tensor) -> None:
-    """Hue shifted by thirds of a turn: channel c of image i becomes channel `sources[i, c]` of it; images (n, C + 1, P)."""
+    """Hue shifted by thirds of a turn: channel c of image i becomes channel `sources[i, c]` of it; images (n, C + 1,
+    P)."""
     index = sources[:, :, None].expand(-1, -1, images.shape[2])
     images[:, :-1] = images.gather(1, index)
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from itertools import permutations
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -47,37 +50,38 @@ class Drawn:
 
     def to(self, device: torch.device | str) -> Drawn:
         """The same parameters on another device."""
-        moved = {f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        moved: dict[str, Any] = {name: value.to(device) for name, value in values if isinstance(value, Tensor)}
         return replace(self, **moved)
 
 
 def draw(spec: AugmentationSpec, images: int, height: int, width: int, generator: torch.Generator) -> Drawn:
     """Parameters of one view of each of `images` images of height x width pixels.
 
-    Distributions are those of torchvision's ColorJitter inside RandomApply (factors U(max(0, 1 - x), 1 + x), hue U(-x, x),
-    order uniform over the 24, per image), RandomGrayscale, RandomResizedCrop, RandomHorizontalFlip, and GaussianBlur and
-    RandomSolarize with a probability. All draws come from `generator`, a CPU generator; equal states give equal draws.
+    Distributions are those of torchvision's ColorJitter inside RandomApply (factors U(max(0, 1 - x), 1 + x), hue
+    U(-x, x), order uniform over the 24, for each image), RandomGrayscale, RandomResizedCrop, RandomHorizontalFlip, and
+    GaussianBlur and RandomSolarize with a probability. All draws come from `generator`, a CPU generator; equal states
+    give equal draws.
 
-    The blur's kernel has 2 ceil(3 s) + 1 taps for the largest standard deviation s of the spec, so that less than 0.3 % of the
-    Gaussian is cut off (SimCLR, arXiv 2002.05709, takes a tenth of the image's side, which at 224 pixels is more
-    taps of next to no weight; at 32 pixels it would cut the Gaussian at less than one standard deviation).
+    The blur's kernel has 2 ceil(3 s) + 1 taps for the largest standard deviation s of the spec, so that less than 0.3 %
+    of the Gaussian is cut off. (SimCLR, arXiv 2002.05709, takes a tenth of the image's side: at 224 pixels more taps
+    of next to no weight, at 32 pixels a Gaussian cut within one standard deviation.)
     """
     if images < 1 or height < 1 or width < 1:
-        raise ValueError(
-            f"cannot draw views of {images} images of {height} x {width} pixels: all three must be at least 1"
-        )
+        raise ValueError(f"cannot draw views of {images} images of {height} x {width} pixels: each must be at least 1")
 
     def chosen(probability: float) -> Tensor | None:
         return torch.rand(images, generator=generator) < probability if probability > 0 else None
 
     def uniform(low: float, high: float) -> Tensor:
-        return torch.rand(images, generator=generator) * (high - low) + low
+        return torch.rand(images, generator=generator).mul_(high - low).add_(low)
 
     def factor(strength: float) -> Tensor | None:
         return uniform(max(0.0, 1.0 - strength), 1.0 + strength) if strength > 0 and jitters else None
 
     jitters = spec.jitter_probability > 0
-    top, left, crop_height, crop_width = _boxes(spec, images, height, width, generator)
+    boxes = _boxes(spec, images, height, width, generator)
+    top, left, crop_height, crop_width = torch.from_numpy(boxes)
     return Drawn(
         height=height,
         width=width,
@@ -103,34 +107,30 @@ def draw(spec: AugmentationSpec, images: int, height: int, width: int, generator
 
 def _boxes(
     spec: AugmentationSpec, images: int, height: int, width: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Crop boxes (top, left, height, width), each (N,) int64: torchvision's RandomResizedCrop.get_params for a batch.
+) -> npt.NDArray[np.int64]:
+    """Crop boxes, (4, N): top, left, height, width; torchvision's RandomResizedCrop.get_params for a batch.
 
     Ten tries a box: area uniform in `crop_scale`, width over height log-uniform in `crop_ratio`, sides rounded to whole
     pixels; a box that does not fit is drawn again, and after the tenth try the central crop is taken.
     """
     low, high = (math.log(ratio) for ratio in spec.crop_ratio)
-    box_width = torch.empty(images, dtype=torch.float64)
-    box_height = torch.empty(images, dtype=torch.float64)
-    open_boxes = torch.arange(images)
+    sides = np.empty((2, images))  # height, width
+    misfits = np.arange(images)
     for _ in range(CROP_TRIES):
-        uniform = torch.rand(2, len(open_boxes), generator=generator, dtype=torch.float64)
-        area = (uniform[0] * (spec.crop_scale[1] - spec.crop_scale[0]) + spec.crop_scale[0]) * (height * width)
-        ratio = (uniform[1] * (high - low) + low).exp()
-        wide, tall = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()  # both round halves to even
-        box_width[open_boxes], box_height[open_boxes] = wide, tall
-        misfit = (wide < 1) | (wide > width) | (tall < 1) | (tall > height)
-        open_boxes = open_boxes[misfit]
-        if len(open_boxes) == 0:
+        share, log_ratio = torch.rand(2, len(misfits), generator=generator, dtype=torch.float64).numpy()
+        area = (share * (spec.crop_scale[1] - spec.crop_scale[0]) + spec.crop_scale[0]) * (height * width)
+        ratio = np.exp(log_ratio * (high - low) + low)
+        tried = np.rint(np.sqrt((area / ratio, area * ratio)))  # halves to even, as Python's round
+        sides[:, misfits] = tried
+        misfits = misfits[((tried < 1) | (tried > [[height], [width]])).any(axis=0)]
+        if len(misfits) == 0:
             break
-    place = torch.rand(2, images, generator=generator, dtype=torch.float64)
-    top = (place[0] * (height - box_height + 1)).floor()
-    left = (place[1] * (width - box_width + 1)).floor()
     central_height, central_width = _central(spec.crop_ratio, height, width)
-    box_height[open_boxes], box_width[open_boxes] = float(central_height), float(central_width)
-    top[open_boxes] = float((height - central_height) // 2)
-    left[open_boxes] = float((width - central_width) // 2)
-    return top.long(), left.long(), box_height.long(), box_width.long()
+    sides[:, misfits] = [[central_height], [central_width]]
+    room = np.array([[height], [width]]) - sides
+    corner = np.floor(torch.rand(2, images, generator=generator, dtype=torch.float64).numpy() * (room + 1))
+    corner[:, misfits] = room[:, misfits] // 2
+    return np.concatenate((corner, sides)).astype(np.int64)
 
 
 def _central(ratios: tuple[float, float], height: int, width: int) -> tuple[int, int]:

@@ -11,15 +11,17 @@ from functools import cache
 import torch
 from torch import Tensor
 
-
-TABLE_BYTES = 16 * 2**20  # the largest table of weights that is kept; small images fit, whose weights repeat all the time
+TABLE_BYTES = (
+    16 * 2**20
+)  # the largest table of weights that is kept; small images fit, whose weights repeat all the time
 
 
 def crop_weights(start: Tensor, length: Tensor, full: int, size: int, flip: Tensor | None = None) -> Tensor:
     """Antialiased bicubic weights that resize each image's crop along one axis, and mirror it where `flip` is set.
 
     The filter is the cubic convolution with a = -0.5, widened by the scale when shrinking: what Pillow does, and
-    torchvision with `antialias=True`. Pixels outside the crop have no weight, and each row sums to one.
+    torchvision with `antialias=True`. Pixels outside the crop have no weight, and the weights of each pixel of the
+    result sum to one.
 
     Args:
         start: (N,) int64, first pixel of the crop.
@@ -29,7 +31,7 @@ def crop_weights(start: Tensor, length: Tensor, full: int, size: int, flip: Tens
         flip: (N,) bool, or None where no image is mirrored.
 
     Returns:
-        (N, size, full) float32.
+        (N, full, size) float32, to be multiplied from the right.
     """
     boxes = full * (full + 1) // 2
     if 2 * boxes * size * full * 4 > TABLE_BYTES:
@@ -37,20 +39,21 @@ def crop_weights(start: Tensor, length: Tensor, full: int, size: int, flip: Tens
     # Boxes are numbered by length, then by start; the mirrored ones follow.
     before = (length - 1) * (2 * full + 2 - length) // 2
     row = before + start if flip is None else before + start + boxes * flip
-    return _table(full, size, start.device).index_select(0, row).view(-1, size, full)
+    return _table(full, size, start.device).index_select(0, row).view(-1, full, size)
 
 
 @cache
 def _table(full: int, size: int, device: torch.device) -> Tensor:
-    """Weights of every box within `full` pixels, then of every box mirrored: (full (full + 1), size x full)."""
+    """Weights of every box within `full` pixels, then of every box mirrored: (full (full + 1), full x size)."""
     length = torch.cat([torch.full((full + 1 - n,), n) for n in range(1, full + 1)]).to(device)
     start = torch.cat([torch.arange(full + 1 - n) for n in range(1, full + 1)]).to(device)
     upright = _weights(start, length, full, size, None)
-    return torch.cat((upright, upright.flip(1))).flatten(1)
+    return torch.cat((upright, upright.flip(2))).flatten(1)
 
 
 def _weights(start: Tensor, length: Tensor, full: int, size: int, flip: Tensor | None) -> Tensor:
-    """As `crop_weights`, computed for the pixels that the filter can reach, with N x size as the long inner dimension."""
+    """As `crop_weights`, computed for the pixels that the filter can reach, with N x size as the long inner
+    dimension."""
     device = start.device
     first, crop = start[:, None].float(), length[:, None].float()
     scale = crop / size
@@ -65,12 +68,12 @@ def _weights(start: Tensor, length: Tensor, full: int, size: int, flip: Tensor |
     weight = _cubic((pixel + (0.5 - centre)).div_(widening).abs_())
     weight *= ((pixel >= first) & (pixel < first + crop)).float()
     weight /= weight.sum(dim=0)
-    dense = torch.zeros(len(start), size, full, device=device)
-    return dense.scatter_(2, pixel.long().permute(1, 2, 0), weight.permute(1, 2, 0))
+    dense = torch.zeros(len(start), full, size, device=device)
+    return dense.scatter_(1, pixel.long().transpose(0, 1), weight.transpose(0, 1))
 
 
 def _cubic(distance: Tensor) -> Tensor:
-    """The cubic convolution kernel with a = -0.5 (Keys 1981, equation 15) at distances >= 0; zero from two pixels on."""
+    """The cubic convolution kernel with a = -0.5 (Keys 1981) at distances >= 0; zero from two pixels on."""
     near = distance.clamp(max=1.0)  # both polynomials vanish at 1, the outer one at 2 as well: their sum is the kernel
     far = distance.clamp(1.0, 2.0)
     inner = near.mul(1.5).sub_(2.5).mul_(near).mul_(near).add_(1.0)

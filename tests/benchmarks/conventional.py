@@ -1,5 +1,5 @@
-"""The conventional pipeline that every speed figure is a ratio to: PIL images and torchvision transforms, one image at a
-time, in the worker processes of a DataLoader, as public self-supervised training code does it.
+"""The conventional pipeline that every speed figure is a ratio to: PIL images and torchvision transforms, one image at
+a time, in the worker processes of a DataLoader, as public self-supervised training code does it.
 
 Owns that yardstick and nothing else; it never imports the code it is compared with.
 """
@@ -7,6 +7,7 @@ Owns that yardstick and nothing else; it never imports the code it is compared w
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,7 +27,7 @@ class GaussianBlur:
         self.sigma = sigma
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        return image.filter(ImageFilter.GaussianBlur(radius=np.random.uniform(*self.sigma)))
+        return image.filter(ImageFilter.GaussianBlur(radius=random.uniform(*self.sigma)))
 
 
 def transform(spec: AugmentationSpec, size: int, mean: Sequence[float], std: Sequence[float]) -> transforms.Compose:
@@ -80,7 +81,7 @@ def loader(
     batch_size: int = 512,
     workers: int | None = None,
 ) -> DataLoader[tuple[list[Tensor], int]]:
-    """Batches of ([views] of (N, C, size, size) float32, (N,) labels); as many workers as cores unless told otherwise."""
+    """Batches of ([views] of (N, C, size, size) float32, (N,) labels); as many workers as cores unless told."""
     return DataLoader(
         Views(pixels, labels, views, transform(spec, size, mean, std)),
         batch_size=batch_size,
