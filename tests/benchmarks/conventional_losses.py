@@ -11,11 +11,16 @@ from torch import Tensor
 
 
 def whiten_slice(x: Tensor, eps: float = 0.0) -> Tensor:
-    """One sub-batch (n, D) of one view: z = L^-1 (x - mean)."""
-    x = x - x.mean(0)
-    identity = torch.eye(x.shape[1], dtype=x.dtype)
-    lower = torch.linalg.cholesky(x.T @ x / (len(x) - 1) + eps * identity)
-    return x @ torch.linalg.solve_triangular(lower, identity, upper=False).T
+    """One sub-batch (n, D) of one view: z = L^-1 (x - mean), with L^-1 applied as the 1 x 1 convolution that the
+    released code of W-MSE, and libraries after it, make of it."""
+    size = x.shape[1]
+    x = x.unsqueeze(2).unsqueeze(3)
+    x = x - x.mean(0, keepdim=True)
+    rows = x.permute(1, 0, 2, 3).contiguous().view(size, -1)
+    identity = torch.eye(size, dtype=x.dtype)
+    covariance = rows @ rows.T / (rows.shape[1] - 1) + eps * identity
+    inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), identity, upper=False)
+    return F.conv2d(x, inverse.contiguous().view(size, size, 1, 1)).squeeze(3).squeeze(2)
 
 
 def whiten(v: Tensor, index: Tensor, eps: float = 0.0) -> Tensor:
