@@ -17,7 +17,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from harness.backbones import build_encoder, feature_size, flops_per_view
+from harness.backbones import flops_per_view
 from harness.data.datasets import DataMissing
 from harness.data.loading import Dataset, load
 from harness.data.views import ViewStream
@@ -28,9 +28,9 @@ from harness.store.atomic import StoreError
 from harness.store.provenance import Code, collect, utc_now
 from harness.store.result import Cost, Failure, Provenance, Result, pack_hits
 from harness.store.store import Store
-from harness.streams import stream_seed
 from harness.suite.cell import Cell, DatasetSpec
 from harness.training.checkpoints import CheckpointError, from_bytes
+from harness.training.networks import build_networks
 from harness.training.trainer import Hooks, Interrupted, Tally, Trainer
 from methods.method import Method, MethodEntry
 
@@ -84,7 +84,7 @@ class _Run:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         dataset = _load(cell, self.around.execution)
-        encoder, method = self._build(dataset.classes)
+        encoder, method = build_networks(cell, self.entry, dataset.classes)
         evaluated = method.evaluated() if method else encoder
         measurer = Measurer(cell, dataset, evaluated.to(self.device), method, self.device)
         if method is not None:
@@ -105,18 +105,6 @@ class _Run:
             cost=self._cost(evaluated, method, measurer),
             provenance=self._provenance(),
         )
-
-    def _build(self, classes: int) -> tuple[nn.Module, Method | None]:
-        cell, entry = self.cell, self.entry
-        if entry.represents == "pixels":
-            return nn.Flatten(), None
-        assert cell.backbone is not None
-        encoder = build_encoder(cell.backbone, cell.dataset.channels, cell.dataset.image_size, cell.seed)
-        if entry.build is None:
-            return encoder, None
-        settings = entry.settings.model_validate(cell.settings)
-        torch.manual_seed(stream_seed(cell.seed, "head"))
-        return encoder, entry.build(settings, encoder, feature_size(encoder), classes)
 
     def _train(self, method: Method, dataset: Dataset, measurer: Measurer) -> None:
         cell, around = self.cell, self.around

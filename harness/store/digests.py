@@ -20,8 +20,23 @@ SHARED = (
     "harness/training",
     "harness/evaluation",
     "harness/streams.py",
+    "harness/engines/measure.py",
 )
 """What every method's numbers rest on, besides those files in `methods/` that are no method's own."""
+
+PREPARATION = (
+    "archives",
+    "cifar",
+    "datasets",
+    "download",
+    "folders",
+    "formats",
+    "imagenet",
+    "packed",
+    "prepare",
+    "recipes",
+)
+"""Modules of `harness/data` that only make the local copies: what those hold, fingerprints and cells vouch for."""
 
 
 def code_digest(paths: Iterable[Path], root: Path) -> str:
@@ -39,6 +54,7 @@ def shared_digest(root: Path = SOURCES) -> str:
     for name in SHARED:
         place = root / name
         files.extend(place.rglob("*.py") if place.is_dir() else [place] if place.exists() else [])
+    files = [path for path in files if not (path.parent.name == "data" and path.stem in PREPARATION)]
     methods = set(method_files(root).values())
     files.extend(path for path in (root / "methods").rglob("*.py") if path not in methods)
     return code_digest(files, root)

@@ -50,9 +50,7 @@ class Toy(Method):
 
     def __init__(self, break_at=None):
         torch.manual_seed(3)
-        super().__init__(
-            nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3))
-        )
+        super().__init__(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3)))
         self.head = nn.Linear(4 * 36, 6)
         self.target = nn.Linear(4 * 36, 6).requires_grad_(False)
         self.break_at, self.calls, self.progress_seen = break_at, 0, []
