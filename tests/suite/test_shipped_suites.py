@@ -360,7 +360,7 @@ def test_the_contrastive_rows_cross_whitening_and_normalisation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("preset", "images", "epochs", "width", "size"), [(None, 60_000, 200, None, 28), ("cpu", 10_000, 30, 16, 16)]
+    ("preset", "images", "epochs", "width", "size"), [(None, 60_000, 200, None, 28), ("cpu", 10_000, 20, 16, 16)]
 )
 def test_fashion_mnist_has_every_method_in_both_sizes(
     preset: str | None, images: int, epochs: int, width: int | None, size: int
