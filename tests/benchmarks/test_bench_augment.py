@@ -2,7 +2,7 @@
 
 Run with `pytest -o addopts=--import-mode=importlib tests/benchmarks/test_bench_augment.py --benchmark-only -s`; rates
 and ratios are in `extra_info`. Both sides use all cores and take short turns, of which the best counts, so that a busy
-machine disturbs them alike; `cpu_ratio` compares processor seconds a view on one thread, which is disturbed least.
+machine disturbs them alike; `cpu_ratio` compares processor seconds a view on one thread, which neighbours disturb least.
 """
 
 from __future__ import annotations
