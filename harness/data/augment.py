@@ -16,7 +16,6 @@ from torch import Tensor
 from harness.data.blur import blur
 from harness.data.colour import blend_, greyscale_, luma, roll_channels_, rotate_hue_, solarise_
 from harness.data.draw import Drawn, draw
-from harness.data.native import augment_native, native_library
 from harness.data.plan import Part, parts
 from harness.data.resize import crop_weights
 
@@ -85,9 +84,6 @@ def augment(
             f"out must be float32 of shape {(images, channels, size, size)} on {device}, "
             f"not {out.dtype} of shape {tuple(out.shape)} on {out.device}"
         )
-    if device.type == "cpu" and out.is_contiguous() and (library := native_library()) is not None:
-        augment_native(library, pixels, drawn.to("cpu"), mean, std, out)
-        return out
     floats = CPU_PART_FLOATS if device.type == "cpu" else CUDA_PART_FLOATS
     part_images = min(images, max(1, floats // (channels * max(height * width, size * size))))
     with torch.inference_mode():
