@@ -8,7 +8,7 @@ import torch
 
 
 def stream_seed(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed: the first bytes of SHA-256 of the cell's seed and the purpose, such as ("augment", epoch, step)."""
+    """A 63-bit seed: the first bytes of SHA-256 of the seed and the purpose, such as ("augment", epoch, step)."""
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

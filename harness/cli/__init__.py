@@ -57,7 +57,7 @@ def cli() -> None:
 
 def main() -> None:
     """The console script. Exit codes: 0 all done, 1 some cell failed, 2 bad suite or arguments, 130 interrupted."""
-    # OpenMP's threads spin while they wait, which on shared cores makes every small operation wait for a time slice: one
-    # busy neighbour slowed training thirtyfold. Must be set before torch is imported.
+    # OpenMP's threads spin while they wait, which on shared cores makes every small operation wait for a time slice:
+    # one busy neighbour slowed training thirtyfold. Must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(cli())

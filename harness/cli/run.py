@@ -13,8 +13,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
+from harness.cli.outputs import write_and_show
 from harness.cli.session import BAD_ARGUMENTS, Session, suite_options
 
 if TYPE_CHECKING:
@@ -88,15 +88,7 @@ def stopping() -> Iterator[threading.Event]:
 
 def finish(session: Session, tasks: list[Task], outcomes: dict[str, Outcome]) -> None:
     """Write and show the tables, say what is left, exit with what happened."""
-    from harness.analysis.frame import frame
-    from harness.analysis.markdown import write_outputs
-    from harness.analysis.render import render
-
-    records = session.records()
-    tables = session.tables(records)
-    paths = write_outputs(session.output, session.suite.title, tables, frame(records))
-    Console().print(render(tables))
-    click.echo("written: " + ", ".join(str(path) for path in paths))
+    write_and_show(session)
     states = Counter(outcome.state for outcome in outcomes.values())
     missing = {item.dataset: item.missing_data for item in session.expansion.planned if item.missing_data}
     for reason in missing.values():

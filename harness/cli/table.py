@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 
+from harness.cli.outputs import write_and_show
 from harness.cli.session import Session, suite_options
 
 
@@ -14,12 +14,4 @@ from harness.cli.session import Session, suite_options
 @click.option("--any-recipe", is_flag=True, help="Also show published numbers of other recipes, marked so.")
 def command(session: Session, partial: bool, any_recipe: bool) -> None:
     """Write a suite's tables from what is stored, and show them."""
-    from harness.analysis.frame import frame
-    from harness.analysis.markdown import write_outputs
-    from harness.analysis.render import render
-
-    records = session.records()
-    tables = session.tables(records, partial=partial, any_recipe=any_recipe)
-    paths = write_outputs(session.output, session.suite.title, tables, frame(records))
-    Console().print(render(tables))
-    click.echo("written: " + ", ".join(str(path) for path in paths))
+    write_and_show(session, partial=partial, any_recipe=any_recipe)

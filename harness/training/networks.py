@@ -1,4 +1,4 @@
-"""The networks of a cell, with the weights its seed gives them. Two methods with one seed start from the same encoder."""
+"""The networks of a cell, with the weights its seed gives: two methods with one seed start from the same encoder."""
 
 from __future__ import annotations
 
