@@ -41,6 +41,9 @@ class Reading(Protocol):
 class Watcher(Protocol):
     """Told of everything that happens to the cells of one command."""
 
+    def settled(self, cell_id: str) -> None:
+        """The cell needs no run: it is done already, here or by another process."""
+
     def started(self, cell_id: str, label: str) -> None: ...
     def training(self, cell_id: str, reading: Reading) -> None: ...
     def stage(self, cell_id: str, what: str) -> None: ...
@@ -118,6 +121,9 @@ class PlainWatcher:
     def note(self, text: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {text}", file=self.stream, flush=True)
 
+    def settled(self, cell_id: str) -> None:
+        self.clock.total -= 1
+
     def started(self, cell_id: str, label: str) -> None:
         self.labels[cell_id], self.said[cell_id] = label, time.monotonic()
         self.note(f"[{self.clock.ended + 1}/{self.clock.total}] {label}: started ({cell_id})")
@@ -167,6 +173,10 @@ class RichWatcher:
 
     def note(self, text: str) -> None:
         self.bars.console.print(escape(text))
+
+    def settled(self, cell_id: str) -> None:
+        self.clock.total -= 1
+        self.bars.update(self.overall, total=self.clock.total)
 
     def started(self, cell_id: str, label: str) -> None:
         self.labels[cell_id] = label

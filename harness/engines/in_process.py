@@ -70,7 +70,11 @@ def run(
             before = old[task.cell.id] if rerun_stale or _failed(old[task.cell.id]) else None
             try:
                 with around.store.lock(task.cell.id):
-                    outcome = _settled(task, before, around) or _attempt(task, methods[task.cell.method], around)
+                    outcome = _settled(task, before, around)
+                    if outcome is not None:
+                        around.watcher.settled(task.cell.id)
+                    else:
+                        outcome = _attempt(task, methods[task.cell.method], around)
             except CellBusy:
                 busy.append(task)
                 continue

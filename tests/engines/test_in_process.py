@@ -43,7 +43,10 @@ class Notes:
     """A watcher that writes down what happens."""
 
     def __init__(self):
-        self.began, self.outcomes, self.readings, self.said = [], {}, [], []
+        self.began, self.outcomes, self.readings, self.said, self.already = [], {}, [], [], []
+
+    def settled(self, cell_id):
+        self.already.append(cell_id)
 
     def started(self, cell_id, label):
         self.began.append(cell_id)
@@ -112,6 +115,7 @@ def test_running_again_runs_nothing(finished):
     command, _ = finished
     again = command.run()
     assert again.began == []
+    assert again.already == [task.cell.id for task in command.tasks]
     assert {outcome.state for outcome in again.result.values()} == {"done"}
 
 
