@@ -39,6 +39,28 @@ def command(session: Session) -> None:
         shown.add_row(*map(escape, (row, dataset, str(len(group)), str(done), str(len(open_cells)), text)))
     console.print(shown)
     print_summary(console, records, estimates)
+    print_missing(session, console)
+
+
+def print_missing(session: Session, console: Console) -> None:
+    """Which datasets are not on this machine: what to fetch, the command, and where they are kept."""
+    from harness.data.datasets import dataset_info
+
+    names = dict.fromkeys(item.cell.dataset.name for item in session.expansion.planned if item.missing_data)
+    if not names:
+        return
+    table = Table("dataset", "what to fetch", "command", title="not on this machine", title_justify="left")
+    for name in names:
+        info = dataset_info(name)
+        given = "" if info.get == "download" else " --from PATH"
+        classes = " --classes FILE" if name == "imagenet100" else ""
+        table.add_row(name, escape(info.source), f"harness data prepare {name}{given}{classes}")
+    console.print(table)
+    console.print(
+        f"`--from PATH` takes a copy that you have, an archive or a folder, in place of a download.\n"
+        f"Prepared datasets are kept in {escape(str(session.data_dir))} (--data-dir, or $HARNESS_DATA).",
+        highlight=False,
+    )
 
 
 def to_run(record: Record) -> bool:
@@ -79,7 +101,6 @@ def print_summary(console: Console, records: list[Record], estimates: dict[str, 
         console.print(f"estimated time: {duration(sum(known))}, from stored runs of like cells{rest}")
     elif unknown:
         console.print("estimated time: unknown, as nothing comparable is stored yet")
-    for status, heading in (("skipped", "skipped"), ("no data", "cannot run")):
-        reasons = Counter(record.reason for record in once.values() if record.status == status)
-        for reason, count in reasons.items():
-            console.print(f"{heading}: {count} cells: {escape(reason or '')}", highlight=False)
+    reasons = Counter(record.reason for record in once.values() if record.status == "skipped")
+    for reason, count in reasons.items():
+        console.print(f"skipped: {count} cells: {escape(reason or '')}", highlight=False)

@@ -13,8 +13,10 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
 from harness.cli.outputs import write_and_show
+from harness.cli.plan import print_missing
 from harness.cli.session import BAD_ARGUMENTS, Session, suite_options
 
 if TYPE_CHECKING:
@@ -88,11 +90,13 @@ def stopping() -> Iterator[threading.Event]:
 
 def finish(session: Session, tasks: list[Task], outcomes: dict[str, Outcome]) -> None:
     """Write and show the tables, say what is left, exit with what happened."""
-    write_and_show(session)
+    missing = sum(item.missing_data is not None for item in session.expansion.planned)
+    if tasks or not missing:
+        write_and_show(session)
     states = Counter(outcome.state for outcome in outcomes.values())
-    missing = {item.dataset: item.missing_data for item in session.expansion.planned if item.missing_data}
-    for reason in missing.values():
-        click.echo(f"not run: {reason}", err=True)
+    if missing:
+        click.echo(f"{missing} cells were not run for lack of data", err=True)
+        print_missing(session, Console(stderr=True))
     again = shlex.join(["harness", *sys.argv[1:]])
     if states["interrupted"]:
         click.echo(f"interrupted with {states['interrupted']} cells left; go on with: {again}", err=True)

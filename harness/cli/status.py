@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.plan import estimated_seconds, print_summary
+from harness.cli.plan import estimated_seconds, print_missing, print_summary
 from harness.cli.session import Session, suite_options
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def command(session: Session) -> None:
         shown.add_row(*map(escape, cells), state, escape(_remark(record)))
     console.print(shown)
     print_summary(console, records, estimated_seconds(session, records))
+    print_missing(session, console)
 
 
 def _remark(record: Record) -> str:

@@ -90,7 +90,7 @@ def test_plan_before_and_after(harness, ran, tmp_path):
     assert "from stored runs of like cells" in out
 
 
-def test_plan_says_what_cannot_run_and_why(harness, tmp_path):
+def test_plan_says_what_cannot_run_and_why(harness, tmp_path, data_dir):
     suite = write_suite(
         tmp_path,
         """
@@ -102,14 +102,17 @@ def test_plan_says_what_cannot_run_and_why(harness, tmp_path):
     code, out = harness("plan", suite)
     assert code == 0
     assert "a batch of 64 images cannot be cut into sub-batches of 48" in out
-    assert "cifar10 is not on this machine: `harness data prepare cifar10`" in out
+    assert "harness data prepare cifar10" in out
+    assert "cifar-10-python.tar.gz from" in out
+    assert f"Prepared datasets are kept in {data_dir}" in out
 
 
 def test_run_without_the_data_exits_with_1_and_says_what_to_fetch(harness, tmp_path):
     suite = write_suite(tmp_path, "datasets: {digits: null, cifar10: {}}\n", "cifar.yaml")
     code, out = harness("run", suite)
     assert code == 1
-    assert "not run: cifar10 is not on this machine: `harness data prepare cifar10`" in out
+    assert "4 cells were not run for lack of data" in out
+    assert "harness data prepare cifar10" in out
 
 
 def test_status_has_a_line_a_cell(harness, ran):
