@@ -58,7 +58,8 @@ def cli() -> None:
 def main() -> None:
     """The console script. Exit codes: 0 all done, 1 some cell failed, 2 bad suite or arguments, 130 interrupted."""
     # GNU OpenMP's threads spin for long while they wait: with a busy neighbour on the same cores training was thirty
-    # times slower. Sleeping at once is slow on idle cores; a short spin costs nothing there. Set before torch is imported.
+    # times slower. Sleeping at once is slow on idle cores; a short spin costs nothing there. To be set before torch is
+    # imported.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     sys.exit(cli())
