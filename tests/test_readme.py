@@ -47,6 +47,17 @@ def test_every_link_to_a_file_leads_somewhere():
         assert (ROOT / target).exists(), target
 
 
+def test_the_table_is_the_stored_one():
+    # as committed: the README's first command writes the file anew, with this machine's times
+    shown = subprocess.run(
+        ["git", "show", "HEAD:results/quickstart/table.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    stored = shown.stdout.splitlines()
+    ours = [line for line in README.splitlines() if line.startswith("| ") and "±" in line]
+    assert len(ours) == 13
+    assert set(ours) <= set(stored)
+
+
 def test_the_suite_is_a_suite(tmp_path):
     (suite,) = blocks("yaml")
     path = tmp_path / "suite.yaml"
