@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
@@ -17,6 +17,7 @@ from harness.store.result import Cost, Result
 from harness.store.store import Store
 from harness.suite.axes import Ambiguous
 from harness.suite.cell import Cell
+from harness.suite.models import CostColumn
 from harness.suite.planned import Expansion, Placed, Planned, Skipped, shown
 
 Status = Literal["done", "failed", "running", "interrupted", "pending", "no data", "skipped"]
@@ -24,17 +25,7 @@ Status = Literal["done", "failed", "running", "interrupted", "pending", "no data
 NOTHING = "–"
 """What stands where there is no value."""
 
-COSTS = (
-    "views_seen",
-    "steps",
-    "train_seconds",
-    "evaluation_seconds",
-    "views_per_second",
-    "peak_memory_bytes",
-    "encoder_flops_per_view",
-    "train_flops",
-    "parameters",
-)
+COSTS: tuple[str, ...] = get_args(CostColumn)
 """Cost columns: those of `Cost`, and `train_flops`, the encoder's forward and backward passes over all views seen."""
 
 

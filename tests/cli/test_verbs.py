@@ -1,5 +1,6 @@
 """The verbs in one process: what they print, write and exit with."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -129,6 +130,18 @@ def test_table_without_running(harness, ran, tmp_path):
     code, _ = harness("table", suite, "--results", directory / "results")
     assert code == 0
     assert (directory / "results" / "toy" / "table.md").read_bytes() == before
+
+
+def test_without_matplotlib_there_is_no_picture_and_it_is_said(harness, ran, tmp_path, monkeypatch):
+    directory, suite, _ = ran
+    code, out = harness("table", suite, "--results", directory / "results")
+    assert "accuracy.png" in out
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "matplotlib" else find(name, *a))
+    code, out = harness("table", suite, "--results", directory / "results")
+    assert code == 0
+    assert "no picture: matplotlib is not installed (pip install 'ssl-harness[figures]')" in out
+    assert "accuracy.png" not in out
 
 
 def test_show_by_the_first_digits_of_an_id(harness, ran):
