@@ -17,6 +17,7 @@ VERBS = {
     "show": "Everything stored about one cell.",
     "list": "Methods, datasets, backbones or suites.",
     "data": "List, prepare and verify datasets.",
+    "bench": "Measure this machine: every part of the work beside the conventional way.",
     "schema": "Write the JSON schema by which editors complete suite files.",
 }
 

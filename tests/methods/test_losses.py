@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.bench.conventional import losses as conventional
 from methods.barlow_twins import barlow_twins_loss
 from methods.byol import byol_loss
 from methods.contrastive import contrastive_loss
@@ -21,7 +22,6 @@ from methods.vicreg import vicreg_loss
 from methods.w_mse import w_mse_loss
 from methods.whitened_contrastive import whitened_contrastive_loss
 from methods.whitening import slices
-from tests.benchmarks import conventional_losses as conventional
 
 N, SUB_BATCH, ITERATIONS = 24, 12, 2
 

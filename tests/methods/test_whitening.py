@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.bench.conventional import losses as conventional
 from methods.whitening import SliceMonitor, Variant, WhiteningError, slices, whiten
-from tests.benchmarks import conventional_losses as conventional
 
 VARIANTS: tuple[Variant, ...] = ("cholesky", "zca", "pca", "newton")
 

@@ -1,4 +1,4 @@
-"""The conventional pipeline that every speed figure is a ratio to: PIL images and torchvision transforms, one image at
+"""The conventional pipeline that speed figures are a ratio to: PIL images and torchvision transforms, one image at
 a time, in the worker processes of a DataLoader, as public self-supervised training code does it.
 
 Owns that yardstick and nothing else; it never imports the code it is compared with.
@@ -6,9 +6,11 @@ Owns that yardstick and nothing else; it never imports the code it is compared w
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +82,7 @@ def loader(
     views: int = 2,
     batch_size: int = 512,
     workers: int | None = None,
+    pin_memory: bool = False,
 ) -> DataLoader[tuple[list[Tensor], int]]:
     """Batches of ([views] of (N, C, size, size) float32, (N,) labels); as many workers as cores unless told."""
     return DataLoader(
@@ -88,5 +91,42 @@ def loader(
         shuffle=True,
         drop_last=True,
         num_workers=workers if workers is not None else (os.cpu_count() or 1),
-        persistent_workers=True,
+        persistent_workers=workers != 0,
+        pin_memory=pin_memory,
     )
+
+
+def endless(batches: DataLoader[tuple[list[Tensor], int]]) -> Generator[list[Tensor], None, None]:
+    """The views of one batch after another, epoch after epoch."""
+    while True:
+        for views, _ in batches:
+            yield views
+
+
+def pause() -> None:
+    """Stop all worker processes where they are, so that another side has the cores to itself; see `resume`."""
+    _send("SIGSTOP")
+
+
+def resume() -> None:
+    """Let the worker processes go on, their queues as they were."""
+    _send("SIGCONT")
+
+
+def closing(batches: Generator[list[Tensor], None, None]) -> Callable[[], None]:
+    """Ends `endless`: its workers must run to hear of it."""
+
+    def close() -> None:
+        resume()
+        batches.close()
+
+    return close
+
+
+def _send(name: str) -> None:
+    number: int | None = getattr(signal, name, None)
+    if number is None:  # Windows: its workers go on filling their queues
+        return
+    for worker in multiprocessing.active_children():
+        if worker.pid is not None:
+            os.kill(worker.pid, number)
