@@ -70,9 +70,11 @@ class ViewWork:
     def views(
         self, epoch: int, steps: range, rows: Tensor, batch_size: int, device: torch.device, workers: int | None
     ) -> Iterator[Tensor]:
-        """(d, N, C, S, S) of each step, on the device; `rows` (n,) is the order of the epoch."""
+        """(d, N, C, S, S) of each step, on the device, in channels-last order; `rows` (n,) is the epoch's order."""
+        import harness.data.fused  # noqa: F401  compiled or loaded once, here, not once in each worker
+
         size = self._spec.image_size
-        shape = (self._views, batch_size, self._images.channels, size, size)
+        shape = (self._views, batch_size, size, size, self._images.channels)
         piece_work = _Epoch(self, epoch, rows, batch_size)
         results = worked(piece_work, pieces(steps, batch_size), workers, pinned=device.type == "cuda")
         for _ in steps:
@@ -80,14 +82,15 @@ class ViewWork:
             for first in range(0, batch_size, PIECE_IMAGES):
                 piece = next(results)
                 batch[:, first : first + piece.shape[1]].copy_(piece, non_blocking=True)
-            yield batch
+            yield batch.permute(0, 1, 4, 2, 3)
 
     def image(self, row: int, epoch: int, step: int, position: int) -> Tensor:
         """The d views (d, C, S, S) of one image."""
-        pixels = torch.from_numpy(self._images.decode(row)).expand(self._views, -1, -1, -1)  # (d, H, W, C)
+        pixels = torch.from_numpy(self._images.decode(row))[None]  # (1, H, W, C)
+        same = torch.zeros(self._views, dtype=torch.int64)
         generator = stream(self._seed, "augment", epoch, step, position)
         drawn = draw(self._augmentation, self._views, pixels.shape[1], pixels.shape[2], generator)
-        return augment(pixels, drawn, self._spec.image_size, self._spec.mean, self._spec.std)
+        return augment(pixels, drawn, self._spec.image_size, self._spec.mean, self._spec.std, same)
 
 
 class _Epoch:
@@ -100,7 +103,7 @@ class _Epoch:
         step, first, last = piece
         rows = self._rows[step * self._batch_size + first : step * self._batch_size + last].tolist()
         images = [self._work.image(row, self._epoch, step, first + i) for i, row in enumerate(rows)]
-        return torch.stack(images, dim=1)  # (d, n, C, S, S)
+        return torch.stack([image.permute(0, 2, 3, 1) for image in images], dim=1)  # (d, n, S, S, C)
 
 
 class CleanWork:

@@ -1,4 +1,4 @@
-"""In which order a batch is augmented: sorted, part by part, so that every colour operation acts on contiguous images.
+"""In which order a batch of tensors is augmented: sorted, so that every colour operation acts on contiguous images.
 
 Owns the bookkeeping between what was drawn (`draw.py`) and the formulas (`colour.py`); it computes no pixel.
 
@@ -9,7 +9,6 @@ done once, for all jittered images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import permutations
@@ -28,81 +27,69 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Part:
-    """Images start to stop of the batch, sorted. Tensors are on the device; sizes are known without asking it."""
+class Plan:
+    """A batch in sorted order. Tensors are on the device; sizes are known without asking it."""
 
-    start: int
-    stop: int
-    images: Tensor  # (n,) int64: the images of the batch, in sorted order
-    places: Tensor  # (n,) int64: the same, counted from `start`
+    order: Tensor  # (N,) int64: the views of the batch, sorted
     before: tuple[slice, ...]  # for blend j: the images on which it comes before the hue
     after: tuple[slice, ...]  # for blend j: the images on which it comes after the hue
     hue: slice  # the images whose hue is rotated
-    matrices: Tensor  # (J, n, C, C + 1) float32: blend j as a matrix; see `colour.blend_`
-    mean_weight: Tensor  # (J, n, 1) float32
-    sixths: Tensor | None  # (n, 1, 1) float32: hue shift beyond `thirds`, in sixths of a turn
-    thirds: Tensor | None  # (n, 3) int64: the channels that a shift by thirds of a turn takes
+    luma: Tensor  # (C,) float32: weights of the greyscale
+    matrices: Tensor  # (J, N, C, C) float32: blend j as a matrix; see `colour.blend_`
+    mean_weight: Tensor  # (J, N) float32
+    sixths: Tensor | None  # (N,) float32: hue shift beyond `thirds`, in sixths of a turn
+    thirds: Tensor | None  # (N, 3) int64: the channels that a shift by thirds of a turn takes
     grey: Tensor | None  # (k,) int64: numbers in the sorted order
-    boxes: Tensor  # (4, n) int64: top, height, left, width
-    flip: Tensor | None  # (n,) bool
+    boxes: Tensor  # (4, N) int64: top, height, left, width
+    flip: Tensor | None  # (N,) bool
     blurred: Tensor | None  # (k,) int64: numbers in the sorted order
-    sigma: Tensor | None  # (n,) float32
+    sigma: Tensor | None  # (k,) float32, of these
     solarised: Tensor | None  # (k,) int64: numbers in the sorted order
 
 
-def parts(drawn: Drawn, channels: int, part_images: int, device: torch.device) -> Iterator[Part]:
-    """Cuts a batch into parts of so many images; the last may be smaller. The bookkeeping is NumPy's, on the CPU: its
-    operations on so few numbers start several times faster than torch's."""
+def plan(drawn: Drawn, channels: int, device: torch.device) -> Plan:
+    """Sorts a batch. The bookkeeping is NumPy's, on the CPU, and nothing waits for the device."""
     drawn = drawn if drawn.order.device.type == "cpu" else drawn.to("cpu")
     operations, factors, key = _sequence(drawn, channels)
-    groups = len(factors) + 2
-    key = key + np.arange(len(drawn)) // part_images * groups
     order = key.argsort(kind="stable")
-    tally = np.bincount(key, minlength=groups * -(-len(drawn) // part_images)).reshape(-1, groups)
-    ends = tally.cumsum(axis=1).tolist()  # ends[part][j]: images with up to j blends before the hue
+    ends = np.bincount(key, minlength=len(factors) + 2).cumsum().tolist()  # ends[j]: up to j blends before the hue
+    members = torch.from_numpy(order)
 
-    def sorted_(values: Tensor | None) -> Tensor | None:
-        return None if values is None else values[members].to(device, non_blocking=True)
+    def moved(values: Tensor | npt.NDArray[np.float32] | Integers) -> Tensor:
+        return torch.as_tensor(values).to(device, non_blocking=True)
 
     def chosen(flags: Tensor | None) -> Tensor | None:
-        return None if flags is None else flags[members].nonzero()[:, 0].to(device, non_blocking=True)
+        return None if flags is None else flags[members].nonzero()[:, 0]
 
-    members = torch.from_numpy(order)
-    images = members.to(device)
-    matrices, mean_weight = (torch.from_numpy(a).to(device) for a in _blends(factors, operations, order, channels))
+    matrices, mean_weight = _blends(factors, operations, order, channels)
     sixths, thirds = _hue(drawn, channels, order)
-    boxes = torch.stack((drawn.top, drawn.crop_height, drawn.left, drawn.crop_width))[:, members].to(device)
-    sixths, thirds, flip, sigma = (
-        None if a is None else a.to(device) for a in (sixths, thirds, sorted_(drawn.flip), sorted_(drawn.blur_sigma))
+    blurred = chosen(drawn.blurred)
+    sigma = None if blurred is None or drawn.blur_sigma is None else drawn.blur_sigma[members][blurred]
+    flip = None if drawn.flip is None else drawn.flip[members]
+    some = (sixths, thirds, chosen(drawn.grey), flip, blurred, sigma, chosen(drawn.solarised))
+    sixths, thirds, grey, flip, blurred, sigma, solarised = (None if value is None else moved(value) for value in some)
+    return Plan(
+        order=moved(members),
+        before=tuple(slice(early, ends[-2]) for early in ends[:-2]),
+        after=tuple(slice(0, early) for early in ends[:-2]),
+        hue=slice(0, ends[-2]),
+        luma=moved(luma(channels)),
+        matrices=moved(matrices),
+        mean_weight=moved(mean_weight),
+        sixths=sixths,
+        thirds=thirds,
+        grey=grey,
+        boxes=moved(torch.stack((drawn.top, drawn.crop_height, drawn.left, drawn.crop_width))[:, members]),
+        flip=flip,
+        blurred=blurred,
+        sigma=sigma,
+        solarised=solarised,
     )
-    for start, end in zip(range(0, len(drawn), part_images), ends, strict=True):
-        stop = start + end[-1]
-        here, members = slice(start, stop), torch.from_numpy(order[start:stop])
-        yield Part(
-            start=start,
-            stop=stop,
-            images=images[here],
-            places=images[here] - start,
-            before=tuple(slice(early, end[-2]) for early in end[:-2]),
-            after=tuple(slice(0, early) for early in end[:-2]),
-            hue=slice(0, end[-2]),
-            matrices=matrices[:, here],
-            mean_weight=mean_weight[:, here],
-            sixths=None if sixths is None else sixths[here],
-            thirds=None if thirds is None else thirds[here],
-            grey=chosen(drawn.grey),
-            boxes=boxes[:, here],
-            flip=None if flip is None else flip[here],
-            blurred=chosen(drawn.blurred),
-            sigma=None if sigma is None else sigma[here],
-            solarised=chosen(drawn.solarised),
-        )
 
 
 def _sequence(drawn: Drawn, channels: int) -> tuple[Integers, Floats, Integers]:
     """The J blends in each image's order, as operations and as factors, both (J, N); and the number of blends before
-    the
-    image's hue rotation (N,): J where hue is off, J + 1 where the image is not jittered."""
+    the image's hue rotation (N,): J where hue is off, J + 1 where the image is not jittered."""
     by_operation = (drawn.brightness, drawn.contrast, drawn.saturation if channels == 3 else None)
     active = tuple(i for i, factor in enumerate(by_operation) if factor is not None)
     table = _orders(active, drawn.hue is not None and channels == 3)[:, drawn.order.numpy() @ (64, 16, 4, 1)]
@@ -129,22 +116,19 @@ def _orders(active: tuple[int, ...], has_hue: bool) -> Integers:
 
 
 def _blends(factors: Floats, operations: Integers, order: Integers, channels: int) -> tuple[Floats, Floats]:
-    """Matrices (J, N, C, C + 1) of the blends, but for the last column, and their weights of the mean grey (J, N, 1),
-    both sorted."""
+    """Matrices (J, N, C, C) of the blends and their weights of the mean grey (J, N), both sorted."""
     factors, operations = factors[:, order], operations[:, order]
     rest = 1 - factors
     saturating = rest * (operations == SATURATION)
-    averaging = rest * (operations == CONTRAST)
-    matrices = np.zeros((*factors.shape, channels, channels + 1), dtype=np.float32)
-    matrices[..., :-1] = saturating[..., None, None] * luma(channels).numpy()
+    matrices = saturating[..., None, None] * luma(channels).numpy() + np.zeros((channels, 1), dtype=np.float32)
     for channel in range(channels):
         matrices[..., channel, channel] += factors
-    return matrices, averaging[..., None]
+    return matrices, rest * (operations == CONTRAST)
 
 
 def _hue(drawn: Drawn, channels: int, order: Integers) -> tuple[Tensor | None, Tensor | None]:
-    """Each hue shift as sixths of a turn in [-1, 1] (N, 1, 1) beyond thirds of a turn, and these as channels (N, 3);
-    both sorted."""
+    """Each hue shift as sixths of a turn in [-1, 1] (N,) beyond thirds of a turn, and these as channels (N, 3); both
+    sorted."""
     if drawn.hue is None or channels == 1:
         return None, None
     turns = drawn.hue.numpy()[order]
@@ -153,4 +137,4 @@ def _hue(drawn: Drawn, channels: int, order: Integers) -> tuple[Tensor | None, T
         count = np.rint(turns * 3)
         turns = turns - count / 3
         thirds = torch.from_numpy((np.arange(3) - count.astype(np.int64)[:, None]) % 3)
-    return torch.from_numpy((turns / np.float32(SIXTH)).reshape(-1, 1, 1)), thirds
+    return torch.from_numpy(turns / np.float32(SIXTH)), thirds

@@ -11,9 +11,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-TABLE_BYTES = (
-    16 * 2**20
-)  # the largest table of weights that is kept; small images fit, whose weights repeat all the time
+# The largest table of weights that is kept; small images fit, whose weights repeat all the time.
+TABLE_BYTES = 16 * 2**20
 
 
 def crop_weights(start: Tensor, length: Tensor, full: int, size: int, flip: Tensor | None = None) -> Tensor:
@@ -55,17 +54,18 @@ def _weights(start: Tensor, length: Tensor, full: int, size: int, flip: Tensor |
     """As `crop_weights`, computed for the pixels that the filter can reach, with N x size as the long inner
     dimension."""
     device = start.device
-    first, crop = start[:, None].float(), length[:, None].float()
+    first, crop = start[:, None].double(), length[:, None].double()  # float32 would lose a weight's last three digits
     scale = crop / size
     widening = scale.clamp_min(1.0)  # a filter narrower than a pixel would skip pixels
-    target = torch.arange(size, dtype=torch.float32, device=device).expand(len(start), size)
+    target = torch.arange(size, dtype=torch.float64, device=device).expand(len(start), size)
     if flip is not None:
         target = torch.where(flip[:, None], size - 1 - target, target)
     centre = first + (target + 0.5) * scale  # (N, size), in pixels of the image
     taps = min(full, 2 * math.ceil(2 * max(1.0, full / size)) + 1)
     window = (centre - 2 * widening + 0.5).floor_().clamp_(0, full - taps)
-    pixel = window + torch.arange(taps, dtype=torch.float32, device=device)[:, None, None]  # (taps, N, size)
-    weight = _cubic((pixel + (0.5 - centre)).div_(widening).abs_())
+    tap = torch.arange(taps, dtype=torch.float32, device=device)[:, None, None]
+    pixel = window.float() + tap  # (taps, N, size)
+    weight = _cubic((tap + (window + 0.5 - centre).float()).div_(widening.float()).abs_())
     weight *= ((pixel >= first) & (pixel < first + crop)).float()
     weight /= weight.sum(dim=0)
     dense = torch.zeros(len(start), full, size, device=device)

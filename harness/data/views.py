@@ -31,7 +31,7 @@ class Batch:
     """One step's images, d times augmented."""
 
     views: Tensor
-    """(d, N, C, S, S) float32, normalised, on the device."""
+    """(d, N, C, S, S) float32, normalised, on the device; the memory of each view in channels-last order."""
     labels: Tensor
     """(N,) int64 on the device; -1 where there is no label."""
 
@@ -95,9 +95,11 @@ class ViewStream:
         """(d, N, C, S, S) of some rows of the packed pixels (images, H, W, C)."""
         height, width = packed.shape[1:3]
         drawn = draw(self._augmentation, self._views * len(rows), height, width, generator)
-        chosen = packed[rows.to(packed.device, non_blocking=True)].to(self._device, non_blocking=True)
-        pixels = chosen.repeat(self._views, 1, 1, 1)  # (d N, H, W, C)
-        augmented = augment(pixels, drawn, self._spec.image_size, self._spec.mean, self._spec.std)
+        if packed.device != self._device:
+            packed = packed[rows].to(self._device, non_blocking=True)
+            rows = torch.arange(len(rows))
+        size, mean, std = self._spec.image_size, self._spec.mean, self._spec.std
+        augmented = augment(packed, drawn, size, mean, std, rows.repeat(self._views))
         return augmented.view(self._views, len(rows), *augmented.shape[1:])
 
 

@@ -10,12 +10,24 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-import harness.data.augment as room
 from harness.data.augment import Drawn, augment, draw
+from harness.data.tensors import augment_tensors
 from harness.suite.cell import AugmentationSpec
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.21, 0.22)
 EVERYTHING = AugmentationSpec(hue=0.5, greyscale_probability=0.3, blur_probability=0.5, solarise_probability=0.4)
+
+
+@pytest.fixture(params=["compiled loops", "tensors"])
+def path(request):
+    """`augment` as a CPU and as a GPU makes the views, both on the CPU."""
+    if request.param == "compiled loops":
+        return augment
+
+    def by_tensors(pixels, drawn, size, mean, std, rows=None):
+        return augment_tensors(pixels, rows, drawn, size, mean, std)
+
+    return by_tensors
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -58,10 +70,10 @@ def by_torchvision(image: Tensor | Image.Image, drawn: Drawn, i: int, size: int)
     return tv.to_dtype(tv.to_image(image) if isinstance(image, Image.Image) else image, torch.float32, scale=True)
 
 
-def pixel_errors(pixels: Tensor, drawn: Drawn, size: int, kind: str = "float") -> Tensor:
+def pixel_errors(path, pixels: Tensor, drawn: Drawn, size: int, kind: str = "float") -> Tensor:
     """(N, C, size, size): ours minus torchvision's, in units of the full range."""
     channels = pixels.shape[3]
-    ours = augment(pixels, drawn, size, MEAN[:channels], STD[:channels])
+    ours = path(pixels, drawn, size, MEAN[:channels], STD[:channels])
     assert ours.shape == (len(pixels), channels, size, size)
     assert ours.dtype == torch.float32
     convert = {
@@ -90,10 +102,10 @@ def pixel_errors(pixels: Tensor, drawn: Drawn, size: int, kind: str = "float") -
         (1, 20, 20, 20, AugmentationSpec(brightness=0, contrast=0)),
     ],
 )
-def test_float_path(channels, height, width, size, spec):
+def test_float_path(path, channels, height, width, size, spec):
     pixels = photographs(48, height, width, channels)
     drawn = draw(spec, len(pixels), height, width, generator())
-    errors = pixel_errors(pixels, drawn, size).abs()
+    errors = pixel_errors(path, pixels, drawn, size).abs()
     if drawn.solarised is not None:
         # A pixel within rounding of the threshold may fall on either side of it.
         assert (errors > 1e-4).float().mean() < 1e-4
@@ -103,7 +115,7 @@ def test_float_path(channels, height, width, size, spec):
 
 
 @pytest.mark.parametrize("kind", ["uint8", "PIL"])
-def test_eight_bit_path(kind):
+def test_eight_bit_path(path, kind):
     """torchvision rounds 8-bit images down after every blend, we never round: each step stays under one of 255 levels,
     and the four steps of a whole jitter add up to about one, nearly all of it that bias."""
     pixels = photographs(64, 32, 32)
@@ -116,15 +128,15 @@ def test_eight_bit_path(kind):
     )
     for spec in steps:
         drawn = replace(draw(spec, len(pixels), 32, 32, generator()), grey=None)
-        assert 255 * pixel_errors(pixels, drawn, 32, kind).abs().mean() < 1
+        assert 255 * pixel_errors(path, pixels, drawn, 32, kind).abs().mean() < 1
     drawn = draw(AugmentationSpec(), len(pixels), 32, 32, generator())
-    errors = 255 * pixel_errors(pixels, drawn, 32, kind)
+    errors = 255 * pixel_errors(path, pixels, drawn, 32, kind)
     assert errors.abs().mean() < 1.4
     assert 0.7 < errors.mean() < 1.1
 
 
 @pytest.mark.parametrize("source", [0, 1, 2, 3])
-def test_order_is_each_images_own(source):
+def test_order_is_each_images_own(path, source):
     """One image, one set of factors, all 24 orders in one batch."""
     pixels = photographs(5, 8, 8)[4].expand(24, -1, -1, -1)
     drawn = draw(AugmentationSpec(brightness=0.9, saturation=0.9, jitter_probability=1), 24, 8, 8, generator())
@@ -134,7 +146,7 @@ def test_order_is_each_images_own(source):
         for name in ("brightness", "contrast", "saturation", "hue")
     }
     drawn = replace(drawn, order=orders, grey=None, flip=None, **same)
-    assert pixel_errors(pixels, drawn, 8).abs().max() < 2e-5
+    assert pixel_errors(path, pixels, drawn, 8).abs().max() < 2e-5
 
 
 def extreme(drawn: Drawn, **boxes: list[int]) -> Drawn:
@@ -142,7 +154,7 @@ def extreme(drawn: Drawn, **boxes: list[int]) -> Drawn:
 
 
 @pytest.mark.parametrize("size", [1, 7, 32, 50])
-def test_extreme_boxes(size):
+def test_extreme_boxes(path, size):
     """The whole image, single pixels in corners, a row and a column; shrunk and enlarged, upright and mirrored."""
     pixels = photographs(12, 20, 32)
     drawn = draw(AugmentationSpec(flip_probability=1), 12, 20, 32, generator())
@@ -154,54 +166,56 @@ def test_extreme_boxes(size):
         crop_width=[32, 1, 1, 1, 32, 32] * 2,
         flip=[True] * 6 + [False] * 6,
     )
-    assert pixel_errors(pixels, drawn, size).abs().max() < 2e-5
+    assert pixel_errors(path, pixels, drawn, size).abs().max() < 2e-5
 
 
-def test_hue_wraps_around():
+def test_hue_wraps_around(path):
     pixels = photographs(41, 9, 9)
     pixels[3:6] = torch.tensor([[255, 0, 0], [0, 255, 0], [255, 0, 255]], dtype=torch.uint8).view(3, 1, 1, 3)
     spec = AugmentationSpec(brightness=0, contrast=0, saturation=0, hue=0.5, jitter_probability=1)
     drawn = replace(draw(spec, 41, 9, 9, generator()), hue=torch.linspace(-0.5, 0.5, 41), grey=None)
-    assert pixel_errors(pixels, drawn, 9).abs().max() < 2e-5
+    assert pixel_errors(path, pixels, drawn, 9).abs().max() < 2e-5
 
 
-def test_parts_change_nothing(monkeypatch):
-    pixels = photographs(23, 16, 12)
-    drawn = draw(EVERYTHING, 23, 16, 12, generator())
-    whole = augment(pixels, drawn, 10, MEAN, STD)
-    monkeypatch.setattr(room, "CPU_PART_FLOATS", 5 * 3 * 16 * 12)
-    torch.testing.assert_close(augment(pixels, drawn, 10, MEAN, STD), whole, atol=2e-5, rtol=0)
-
-
-def test_channels_first_memory_and_given_output():
+def test_rows_choose_and_repeat_images(path):
     pixels = photographs(9, 16, 12)
-    drawn = draw(AugmentationSpec(), 9, 16, 12, generator())
-    expected = augment(pixels, drawn, 10, MEAN, STD)
-    out = torch.empty(9, 3, 10, 10)
-    planar = pixels.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
-    assert augment(planar, drawn, 10, MEAN, STD, out=out) is out
-    assert torch.equal(out, expected)
+    rows = torch.tensor([8, 0, 3, 3, 8, 1] * 2)
+    drawn = draw(EVERYTHING, 12, 16, 12, generator())
+    expected = path(pixels[rows], drawn, 10, MEAN, STD)
+    assert torch.equal(path(pixels, drawn, 10, MEAN, STD, rows=rows), expected)
     assert not expected.is_inference()
 
 
-def test_nothing_drawn_is_the_resized_image():
+def test_memory_is_channels_last_whatever_the_input_is(path):
+    pixels = photographs(9, 16, 12)
+    drawn = draw(AugmentationSpec(), 9, 16, 12, generator())
+    view = path(pixels, drawn, 10, MEAN, STD)
+    assert view.is_contiguous(memory_format=torch.channels_last)
+    planar = pixels.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+    assert torch.equal(path(planar, drawn, 10, MEAN, STD), view)
+    wider = torch.zeros(9, 16, 24, 3, dtype=torch.uint8)
+    wider[:, :, ::2] = pixels
+    assert torch.equal(path(wider[:, :, ::2], drawn, 10, MEAN, STD, rows=torch.arange(9)), view)
+
+
+def test_nothing_drawn_is_the_resized_image(path):
     spec = AugmentationSpec(
         jitter_probability=0, greyscale_probability=0, flip_probability=0, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0)
     )
     pixels = photographs(5, 16, 16)
     drawn = draw(spec, 5, 16, 16, generator())
-    view = augment(pixels, drawn, 16, MEAN, STD)
+    view = path(pixels, drawn, 16, MEAN, STD)
     scale, shift = (torch.tensor(values).view(-1, 1, 1) for values in (STD, MEAN))
     torch.testing.assert_close(view, (pixels.permute(0, 3, 1, 2) / 255 - shift) / scale, atol=1e-5, rtol=0)
 
 
-def test_input_is_left_alone_and_draws_decide():
+def test_input_is_left_alone_and_draws_decide(path):
     pixels = photographs(6, 12, 12)
     before = pixels.clone()
-    first, second = (augment(pixels, draw(EVERYTHING, 6, 12, 12, generator(7)), 12, MEAN, STD) for _ in range(2))
+    first, second = (path(pixels, draw(EVERYTHING, 6, 12, 12, generator(7)), 12, MEAN, STD) for _ in range(2))
     assert torch.equal(first, second)
     assert torch.equal(pixels, before)
-    assert not torch.equal(first, augment(pixels, draw(EVERYTHING, 6, 12, 12, generator(8)), 12, MEAN, STD))
+    assert not torch.equal(first, path(pixels, draw(EVERYTHING, 6, 12, 12, generator(8)), 12, MEAN, STD))
 
 
 @pytest.mark.cuda
@@ -243,8 +257,18 @@ def test_invalid_input(pixels, size, mean, message):
     assert message in str(error.value)
 
 
-def test_wrong_output():
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([0, 1, 2, 4], "rows must be int64 from 0 to 3, the numbers of the images, not torch.int64 from 0 to 4"),
+        ([-1, 1, 2, 3], "not torch.int64 from -1 to 3"),
+        ([0.0, 1.0, 2.0, 3.0], "not torch.float32 from 0.0 to 3.0"),
+        ([0, 1, 2], "parameters were drawn for 4 images of 8 x 8 pixels, but there are 3 of 8 x 8"),
+    ],
+)
+def test_rows_that_are_not_there(rows, message):
     pixels = photographs(4, 8, 8)
     drawn = draw(AugmentationSpec(), 4, 8, 8, generator())
-    with pytest.raises(ValueError, match="out must be float32 of shape"):
-        augment(pixels, drawn, 8, MEAN, STD, out=torch.empty(4, 3, 9, 9))
+    with pytest.raises(ValueError) as error:
+        augment(pixels, drawn, 8, MEAN, STD, rows=torch.tensor(rows))
+    assert message in str(error.value)

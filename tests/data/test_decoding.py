@@ -33,6 +33,7 @@ def test_every_image_is_augmented_alone_with_its_own_stream(images):
     order = torch.randperm(21, generator=stream(3, "order", 1))
     for step, batch in enumerate(view_stream(images, views=3).epoch(1)):
         assert batch.views.shape == (3, 8, 3, 16, 16)
+        assert all(view.is_contiguous(memory_format=torch.channels_last) for view in batch.views)
         rows = order[8 * step : 8 * step + 8]
         assert torch.equal(batch.labels, rows)
         for position, row in enumerate(rows.tolist()):

@@ -72,6 +72,11 @@ def test_views_are_the_augmentation_of_the_step_s_stream():
     assert not torch.equal(batch.views[0], batch.views[1])
 
 
+def test_each_view_is_in_channels_last_order():
+    for view in next(view_stream(views=3).epoch(0)).views:
+        assert view.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_an_epoch_can_be_entered_at_any_step():
     whole = list(view_stream(batch_size=3).epoch(1))
     assert len(whole) == 3
