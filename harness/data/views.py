@@ -78,7 +78,8 @@ class ViewStream:
         steps = range(first_step, self.steps_per_epoch)
         for step, views in zip(steps, self._view_batches(epoch, steps, order), strict=True):
             rows = order[step * self._batch_size : (step + 1) * self._batch_size]
-            yield Batch(views, self._labels[rows].to(self._device, non_blocking=True))
+            labels = self._labels.index_select(0, rows)  # brackets would wake all of torch's threads for a few numbers
+            yield Batch(views, labels.to(self._device, non_blocking=True))
 
     def _view_batches(self, epoch: int, steps: range, order: Tensor) -> Iterator[Tensor]:
         """(d, N, C, S, S) of each step."""
@@ -96,7 +97,7 @@ class ViewStream:
         height, width = packed.shape[1:3]
         drawn = draw(self._augmentation, self._views * len(rows), height, width, generator)
         if packed.device != self._device:
-            packed = packed[rows].to(self._device, non_blocking=True)
+            packed = packed.index_select(0, rows).to(self._device, non_blocking=True)
             rows = torch.arange(len(rows))
         size, mean, std = self._spec.image_size, self._spec.mean, self._spec.std
         augmented = augment(packed, drawn, size, mean, std, rows.repeat(self._views))
