@@ -96,7 +96,7 @@ class ViewStream:
         """(d, N, C, S, S) of some rows of the packed pixels (images, H, W, C)."""
         height, width = packed.shape[1:3]
         drawn = draw(self._augmentation, self._views * len(rows), height, width, generator)
-        if packed.device != self._device:
+        if packed.device.type != self._device.type:
             packed = packed.index_select(0, rows).to(self._device, non_blocking=True)
             rows = torch.arange(len(rows))
         size, mean, std = self._spec.image_size, self._spec.mean, self._spec.std
