@@ -8,6 +8,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
@@ -25,8 +26,10 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def without_autocast(device: torch.device) -> torch.autocast:
+def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     """A context in which operations keep their inputs' precision."""
+    if device.type == "meta":  # tensors without values, by which operations are counted; autocast does not know them
+        return nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 

@@ -21,14 +21,16 @@ COST_TITLES = {
     "peak_memory_bytes": "peak MiB",
     "encoder_flops_per_view": "MFLOPs/view",
     "train_flops": "train TFLOPs",
+    "energy_joules": "energy kJ",
     "parameters": "parameters",
 }
-_COST_UNIT = {"peak_memory_bytes": 2.0**20, "encoder_flops_per_view": 1e6, "train_flops": 1e12}
+_COST_UNIT = {"peak_memory_bytes": 2.0**20, "encoder_flops_per_view": 1e6, "train_flops": 1e12, "energy_joules": 1e3}
 _COST_TEXT = {
     "train_seconds": "{:,.1f}",
     "evaluation_seconds": "{:,.1f}",
     "encoder_flops_per_view": "{:,.2f}",
     "train_flops": "{:,.3g}",
+    "energy_joules": "{:,.3g}",
 }
 
 

@@ -20,13 +20,13 @@ from harness.suite.cell import Cell
 from harness.suite.models import CostColumn
 from harness.suite.planned import Expansion, Placed, Planned, Skipped, shown
 
-Status = Literal["done", "failed", "running", "interrupted", "pending", "no data", "skipped"]
+Status = Literal["done", "failed", "pruned", "running", "interrupted", "pending", "no data", "skipped"]
 
 NOTHING = "–"
 """What stands where there is no value."""
 
 COSTS: tuple[str, ...] = get_args(CostColumn)
-"""Cost columns: those of `Cost`, and `train_flops`, the encoder's forward and backward passes over all views seen."""
+"""Cost columns: those of `Cost`."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
     columns += ["cell_id", "status", "metric", "value", "collapsed", "stale", "reason", *COSTS]
     columns += ["device", "commit", "dirty"]
     table = pd.DataFrame(rows, columns=columns, dtype=object)
-    real = ["value", "train_seconds", "evaluation_seconds", "views_per_second", "train_flops"]
+    real = ["value", "train_seconds", "evaluation_seconds", "views_per_second", "train_flops", "energy_joules"]
     whole = ["views", "seed", *(name for name in COSTS if name not in real)]
     return table.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64"))
 
@@ -131,8 +131,6 @@ def _skipped(item: Skipped) -> Record:
 
 def _costs(cost: Cost) -> dict[str, float]:
     values: dict[str, float | None] = {name: getattr(cost, name, None) for name in COSTS}
-    if cost.encoder_flops_per_view is not None:  # a backward pass costs about two forward passes
-        values["train_flops"] = 3.0 * cost.encoder_flops_per_view * cost.views_seen
     return {name: value for name, value in values.items() if value is not None}
 
 

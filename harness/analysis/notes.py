@@ -13,10 +13,12 @@ from harness.analysis.layout import Cells
 from harness.suite.cell import Cell, CollapseSpec
 
 _COST_NOTES = {
-    "train_flops": "Training FLOPs are 3 x the encoder's forward pass x views seen (a backward pass costs about two "
-    "forward passes); heads, momentum targets, augmentation and probes are not in them.",
-    "peak_memory_bytes": "Peak memory on a CPU is the process's highest so far: an upper bound for a cell that was not "
-    "its first.",
+    "train_flops": "Training FLOPs are those of all forward and backward passes, momentum targets and heads included, "
+    "counted by torch: convolutions and matrix products; augmentation and probes are not in them.",
+    "peak_memory_bytes": "Peak memory on a CPU is the process's largest resident set during the cell, libraries "
+    "included; on CUDA what tensors took on the device.",
+    "energy_joules": "Energy is what the processor package or the device took during training, by its own counter, "
+    "whatever else ran on it.",
 }
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 from rich.console import Console
@@ -40,7 +40,22 @@ FAILED, INTERRUPTED = 1, 130
     show_default=True,
     help="Time between checkpoints of a training run.",
 )
-def command(session: Session, device: str, threads: int | None, rerun_stale: bool, checkpoint_seconds: float) -> None:
+@click.option(
+    "--compile",
+    "compile_encoders",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="torch.compile for the encoders; auto: on CUDA. Without it runs are only slower.",
+)
+def command(
+    session: Session,
+    device: str,
+    threads: int | None,
+    rerun_stale: bool,
+    checkpoint_seconds: float,
+    compile_encoders: Literal["auto", "on", "off"],
+) -> None:
     """Run a suite's cells that are not done, then write and show its tables.
 
     Running the same command again runs nothing twice and goes on with what was interrupted.
@@ -50,7 +65,7 @@ def command(session: Session, device: str, threads: int | None, rerun_stale: boo
     from harness.engines.in_process import Task, run
     from harness.progress import watch
 
-    execution = Execution(session.data_dir, device, threads, checkpoint_seconds)
+    execution = Execution(session.data_dir, device, threads, checkpoint_seconds, compile_encoders)
     try:
         execution.torch_device()
     except DeviceError as error:

@@ -7,8 +7,6 @@ checkpoint; a missing dataset leaves nothing.
 from __future__ import annotations
 
 import gc
-import resource
-import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,17 +19,20 @@ from harness.backbones import flops_per_view
 from harness.data.datasets import DataMissing
 from harness.data.loading import Dataset, load
 from harness.data.views import ViewStream
+from harness.engines.cost import energy_meter, step_flops
 from harness.engines.execution import Execution
 from harness.engines.measure import Measurer
+from harness.memory import peak_bytes, reset_peak
 from harness.progress import Watcher
 from harness.store.atomic import StoreError
 from harness.store.provenance import Code, collect, utc_now
-from harness.store.result import Cost, Failure, Provenance, Result, pack_hits
+from harness.store.result import Cost, CurvePoint, Failure, Provenance, Result, pack_hits
 from harness.store.store import Store
 from harness.suite.cell import Cell, DatasetSpec
 from harness.training.checkpoints import CheckpointError, from_bytes
+from harness.training.compiled import compile_encoders
 from harness.training.networks import build_networks
-from harness.training.trainer import Hooks, Interrupted, Tally, Trainer
+from harness.training.trainer import Hooks, Interrupted, Pruned, Tally, Trainer
 from methods.method import Method, MethodEntry
 
 
@@ -46,20 +47,33 @@ class Surroundings:
     should_stop: Callable[[], bool]
 
 
-def run_cell(cell: Cell, entry: MethodEntry, around: Surroundings) -> Result:
+def keep(point: CurvePoint) -> bool:
+    """Whether to give up a run at this point of its curve: never."""
+    return False
+
+
+def run_cell(
+    cell: Cell, entry: MethodEntry, around: Surroundings, give_up: Callable[[CurvePoint], bool] = keep
+) -> Result:
     """Train and measure one cell, or go on with it, and store its result. Call it with the cell's lock held.
+
+    Args:
+        give_up: asked at each point of the curve, those of a resumed run's past included; once it says yes the result
+            is `pruned`.
 
     Raises:
         Interrupted: asked to stop; a checkpoint is on the disk if training had begun.
         DataMissing: the dataset is not on this machine.
         StoreError: the result or a checkpoint could not be written.
     """
-    run = _Run(cell, entry, around)
+    run = _Run(cell, entry, around, give_up)
     around.store.begin(cell)
     try:
         result = run.to_the_end()
     except (Interrupted, DataMissing, StoreError, KeyboardInterrupt):
         raise
+    except Pruned:
+        result = run.pruned()
     except Exception as error:
         result = run.failed(error)
     around.store.save(result)
@@ -72,17 +86,19 @@ def run_cell(cell: Cell, entry: MethodEntry, around: Surroundings) -> Result:
 
 
 class _Run:
-    def __init__(self, cell: Cell, entry: MethodEntry, around: Surroundings) -> None:
-        self.cell, self.entry, self.around = cell, entry, around
+    def __init__(
+        self, cell: Cell, entry: MethodEntry, around: Surroundings, give_up: Callable[[CurvePoint], bool]
+    ) -> None:
+        self.cell, self.entry, self.around, self.give_up = cell, entry, around, give_up
         self.device = around.execution.torch_device()
         self.started = utc_now()
         self.tally = Tally()
         self.steps_per_epoch = 0
+        self.joules: float | None = None
 
     def to_the_end(self) -> Result:
         cell = self.cell
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+        reset_peak(self.device)
         dataset = _load(cell, self.around.execution)
         encoder, method = build_networks(cell, self.entry, dataset.classes)
         evaluated = method.evaluated() if method else encoder
@@ -101,6 +117,7 @@ class _Run:
             hits={name: pack_hits(hits) for name, hits in outcome.hits.items()},
             evaluation_images=len(measurer.scored),
             diagnostics=outcome.diagnostics,
+            sample=measurer.sample,
             curves=tuple(self.tally.curve),
             cost=self._cost(evaluated, method, measurer),
             provenance=self._provenance(),
@@ -120,6 +137,7 @@ class _Run:
             report=lambda progress: around.watcher.training(cell.id, progress),
             should_stop=around.should_stop,
             save=lambda data: around.store.write_checkpoint(cell.id, data),
+            give_up=self.give_up,
             code=self._code(),
             checkpoint_seconds=around.execution.checkpoint_seconds,
         )
@@ -127,7 +145,11 @@ class _Run:
         self._resume(trainer)
         self.tally = trainer.tally
         measurer.history = [point.values for point in self.tally.curve if "h_rankme" in point.values]
+        shape = (cell.batch_size, cell.dataset.channels, cell.dataset.image_size, cell.dataset.image_size)
+        compile_encoders(method, shape, cell.precision, self.device, around.execution.compile)
+        meter = None if self.tally.resumed else energy_meter(self.device)
         self.tally = trainer.run()
+        self.joules = meter.joules() if meter else None
 
     def _resume(self, trainer: Trainer) -> None:
         data = self.around.store.load_checkpoint(self.cell.id)
@@ -143,6 +165,16 @@ class _Run:
 
     def _code(self) -> str:
         return f"{self.around.code.shared} {self.around.code.methods.get(self.cell.method)}"
+
+    def pruned(self) -> Result:
+        """What there is of a run that was given up."""
+        return Result(
+            id=self.cell.id,
+            cell=self.cell,
+            status="pruned",
+            curves=tuple(self.tally.curve),
+            provenance=self._provenance(),
+        )
 
     def failed(self, error: Exception) -> Result:
         """The failure as a result."""
@@ -168,16 +200,19 @@ class _Run:
         seconds = self.tally.seconds
         trained = [p for p in method.parameters() if p.requires_grad] if method else []
         has_weights = next(encoder.parameters(), None) is not None
+        flops = step_flops(method, cell) if method else None
         return Cost(
             train_seconds=seconds,
             evaluation_seconds=self.tally.measuring_seconds + measurer.finish_seconds,
             steps=self.tally.step,
             views_seen=seen,
             views_per_second=seen / seconds if seconds else None,
-            peak_memory_bytes=_peak_memory(self.device),
+            peak_memory_bytes=peak_bytes(self.device),
             encoder_flops_per_view=(
                 flops_per_view(encoder, cell.dataset.channels, cell.dataset.image_size) if has_weights else None
             ),
+            train_flops=None if flops is None else flops * self.tally.step,
+            energy_joules=self.joules,
             parameters=sum(p.numel() for p in trained),
         )
 
@@ -201,10 +236,3 @@ def _load_cached(spec_json: str, execution: Execution) -> Dataset:
 def _load(cell: Cell, execution: Execution) -> Dataset:
     """The cell's dataset, read once for neighbouring cells that share it."""
     return _load_cached(cell.dataset.model_dump_json(), execution)
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

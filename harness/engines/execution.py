@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -22,6 +23,8 @@ class Execution:
     threads: int | None = None
     """Threads of torch on the CPU; None leaves torch's choice."""
     checkpoint_seconds: float = 120.0
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Whether encoders go through torch.compile; `auto` does on CUDA."""
 
     def torch_device(self) -> torch.device:
         """The device itself.

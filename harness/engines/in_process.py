@@ -14,15 +14,15 @@ from typing import Literal
 import torch
 
 from harness.data.datasets import DataMissing
-from harness.engines.cell_run import Surroundings, run_cell
+from harness.engines.cell_run import Surroundings, keep, run_cell
 from harness.store.provenance import is_stale
-from harness.store.result import Result
+from harness.store.result import CurvePoint, Result
 from harness.store.store import CellBusy
 from harness.suite.cell import Cell
 from harness.training.trainer import Interrupted
 from methods.method import MethodEntry
 
-State = Literal["done", "failed", "interrupted", "missing data"]
+State = Literal["done", "failed", "pruned", "interrupted", "missing data"]
 POLL_SECONDS = 1.0
 
 
@@ -32,6 +32,8 @@ class Task:
 
     cell: Cell
     label: str
+    give_up: Callable[[CurvePoint], bool] = keep
+    """Whether a point of its curve makes going on a waste; see `run_cell`."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,10 @@ def _failed(result: Result | None) -> bool:
 
 
 def _settled(task: Task, before: Result | None, around: Surroundings) -> Outcome | None:
-    """The stored outcome if it stands: not a failure or a stale result from before this command."""
+    """The stored outcome if it stands: not one that was given up, nor a failure or a stale result from before this
+    command."""
     result = around.store.result(task.cell.id)
-    if result is None:
+    if result is None or result.status == "pruned":
         return None
     if before is not None and result == before and (_failed(result) or is_stale(result, around.code)):
         return None
@@ -102,7 +105,7 @@ def _settled(task: Task, before: Result | None, around: Surroundings) -> Outcome
 def _attempt(task: Task, entry: MethodEntry, around: Surroundings) -> Outcome:
     around.watcher.started(task.cell.id, task.label)
     try:
-        result = run_cell(task.cell, entry, around)
+        result = run_cell(task.cell, entry, around, task.give_up)
     except Interrupted:
         outcome = Outcome("interrupted", message="stopped at a checkpoint")
     except DataMissing as error:

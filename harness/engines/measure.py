@@ -21,6 +21,8 @@ from harness.data.views import ViewStream, clean
 from harness.evaluation.collapse import collapsed, diagnose
 from harness.evaluation.evaluate import Evaluation, Labelled, evaluate
 from harness.evaluation.features import extract
+from harness.evaluation.sample import principal_sample, sample_rows
+from harness.store.result import Sample
 from harness.streams import stream
 from harness.suite.cell import Cell
 from methods.method import Method
@@ -38,6 +40,8 @@ class Measurer:
     device: torch.device
     finish_seconds: float = 0.0
     """That `finish` took."""
+    sample: Sample | None = None
+    """Of the features of the scored split; set by `finish`."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Collapse diagnostics at each reading, oldest first; on resuming, those of the curve are put back."""
 
@@ -69,6 +73,8 @@ class Measurer:
         trained = self.method is not None
         diagnostics["collapsed"] = trained and collapsed([*self.history, diagnostics], self.cell.evaluation.collapse)
         outcome = evaluate(probe, scored, self.cell.evaluation, self.dataset.classes, self.cell.seed)
+        shown = sample_rows(len(scored.labels))
+        self.sample = principal_sample(scored.features[shown.to(scored.features.device)], scored.labels[shown])
         self.finish_seconds = time.monotonic() - began
         return dataclasses.replace(outcome, diagnostics=diagnostics | outcome.diagnostics)
 

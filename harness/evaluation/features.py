@@ -38,7 +38,9 @@ def extract(encoder: nn.Module, batches: Iterable[Tensor], device: torch.device 
                 torch.inference_mode(),
                 torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"),
             ):
-                output = encoder(images).float()
+                # past torch.compile, if the encoder went through it: other modes and shapes would compile it anew
+                output: Tensor = encoder._call_impl(images)  # type: ignore[no-untyped-call]
+                output = output.float()
             if output.ndim != 2:
                 raise ValueError(
                     f"the encoder returns {tuple(output.shape)} for {images.shape[0]} images, not (images, features): "

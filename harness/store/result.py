@@ -27,11 +27,18 @@ class Cost(Frozen):
     """Augmented images through the encoder that is trained."""
     views_per_second: float | None
     """views_seen / train_seconds."""
-    peak_memory_bytes: int
-    """CUDA: most memory allocated on the device; CPU: the process's highest resident set so far, an upper bound."""
+    peak_memory_bytes: int | None
+    """CUDA: most memory allocated on the device during the cell. CPU: the process's largest resident set during it,
+    libraries included; None where the system does not say."""
     encoder_flops_per_view: int | None
     """Floating-point operations of one forward pass of one view through the encoder (a multiply-add is two), by torch's
     counter."""
+    train_flops: int | None = None
+    """Of all optimiser steps: forward and backward passes of encoders, heads and loss, by torch's counter, which counts
+    convolutions and matrix products; None where they could not be counted."""
+    energy_joules: float | None = None
+    """That the device (NVML) or the processor package (RAPL) took during training, whatever else ran on it; None where
+    it does not tell, or where training was interrupted."""
     parameters: int
     """Trainable parameters of encoder, heads and predictor."""
 
@@ -79,6 +86,21 @@ class CurvePoint(Frozen):
     step: int
     values: dict[str, float]
     """loss, lr, and at the evaluation's cadence knn5_top1 and the collapse diagnostics."""
+    seconds: float | None = None
+    """Wall seconds of training so far, without evaluation."""
+
+
+class Sample(Frozen):
+    """Features of some images of the evaluation split, for pictures: their leading principal components."""
+
+    images: int
+    dimensions: int
+    components: str
+    """(images, dimensions): base64 of little-endian float16, row by row, each component divided by the first one's
+    standard deviation."""
+    labels: tuple[int, ...]
+    explained: float
+    """Share of the features' variance that the components hold."""
 
 
 class Result(Frozen):
@@ -87,7 +109,8 @@ class Result(Frozen):
     version: Literal[1] = RESULT_VERSION
     id: str
     cell: Cell
-    status: Literal["done", "failed"]
+    status: Literal["done", "failed", "pruned"]
+    """pruned: a sweep stopped it early; only curves and provenance are there, and a run starts it over."""
     metrics: dict[str, float] = Field(default_factory=dict)
     """linear_top1, linear_top5, knn5_top1, lbfgs_top1: last epoch, on the cell's evaluation split."""
     hits: dict[str, str] = Field(default_factory=dict)
@@ -95,6 +118,7 @@ class Result(Frozen):
     evaluation_images: int = 0
     diagnostics: dict[str, Any] = Field(default_factory=dict)
     """Collapse diagnostics at the end of training, `collapsed` (bool) among them; null where a value is not finite."""
+    sample: Sample | None = None
     curves: tuple[CurvePoint, ...] = ()
     cost: Cost | None = None
     provenance: Provenance
@@ -109,3 +133,14 @@ def pack_hits(hits: npt.NDArray[np.bool_]) -> str:
 def unpack_hits(text: str, images: int) -> npt.NDArray[np.bool_]:
     """The inverse of `pack_hits`, for so many images."""
     return np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8), count=images).astype(bool)
+
+
+def pack_components(components: npt.NDArray[np.floating[Any]]) -> str:
+    """(n, D) as text, as `Sample` holds it."""
+    return base64.b64encode(components.astype("<f2").tobytes()).decode()
+
+
+def unpack_components(sample: Sample) -> npt.NDArray[np.float32]:
+    """(n, D) of a stored sample."""
+    flat = np.frombuffer(base64.b64decode(sample.components), dtype="<f2").astype(np.float32)
+    return flat.reshape(sample.images, sample.dimensions)

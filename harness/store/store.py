@@ -32,7 +32,7 @@ from harness.store.result import RESULT_VERSION, Result
 from harness.suite.cell import ID_LENGTH, SCHEMA_VERSION, Cell
 
 DEFAULT_ROOT = Path("results/cells")
-State = Literal["done", "failed", "running", "interrupted", "pending"]
+State = Literal["done", "failed", "pruned", "running", "interrupted", "pending"]
 
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 _SEAL = b"\nharness checkpoint of cell %s, sha-256 %s\n"  # behind the payload, where torch.load does not mind it

@@ -31,6 +31,7 @@ CostColumn = Literal[
     "peak_memory_bytes",
     "encoder_flops_per_view",
     "train_flops",
+    "energy_joules",
     "parameters",
 ]
 METRICS = ("linear_top1", "linear_top5", "knn5_top1", "lbfgs_top1")

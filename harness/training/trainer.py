@@ -7,7 +7,8 @@ A run stopped after any step and resumed goes on exactly: every random draw belo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -30,6 +31,14 @@ class NonFiniteLossError(ArithmeticError):
 
 class Interrupted(Exception):
     """Training was asked to stop and has written a checkpoint."""
+
+
+class Pruned(Exception):
+    """Training was given up at a point of its curve."""
+
+
+class BatchTooLargeError(MemoryError):
+    """One step does not fit the device's memory."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,8 @@ class Hooks:
     should_stop: Callable[[], bool]
     save: Callable[[bytes], None]
     """Puts a checkpoint on the disk, whole or not at all."""
+    give_up: Callable[[CurvePoint], bool] = lambda point: False
+    """Asked at each new point of the curve, and on resuming at the old ones, whether to go on is worth it."""
     code: str = ""
     """Which code trains; noted in checkpoints, so that a resumed run never mixes versions."""
     checkpoint_seconds: float = 120.0
@@ -111,11 +122,15 @@ class Trainer:
         Raises:
             NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is from before.
             Interrupted: `should_stop` said so; the state after the last step is on the disk.
+        Pruned: `give_up` said so.
+        BatchTooLargeError: a step needs more memory than there is.
         """
         writer = BackgroundWriter(self.hooks.save)
         self._saved_at = self._reported_at = self._began = time.monotonic()
         self._seconds_before, self._step_before = self.tally.seconds, self.tally.step
         self.method.train()
+        if any(self.hooks.give_up(point) for point in self.tally.curve):
+            raise Pruned
         try:
             while self.tally.step < self.steps:
                 self._train_epoch(writer)
@@ -126,7 +141,8 @@ class Trainer:
     def _train_epoch(self, writer: BackgroundWriter) -> None:
         epoch, first = divmod(self.tally.step, self.views.steps_per_epoch)
         for batch in self.views.epoch(epoch, first):
-            self._train_step(batch, epoch)
+            with self._explaining_memory():
+                self._train_step(batch, epoch)
             if self.tally.step % self.views.steps_per_epoch == 0:
                 self._end_epoch(epoch + 1)
             self._between_steps(writer)
@@ -148,6 +164,19 @@ class Trainer:
         self.loss_sum += self.last_loss
         self.bad_step = torch.where((self.bad_step < 0) & ~torch.isfinite(self.last_loss), step, self.bad_step)
         self.tally.step += 1
+
+    @contextmanager
+    def _explaining_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:  # torch's OutOfMemoryError on CUDA, a plain one on the CPU
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            raise BatchTooLargeError(
+                f"a step of {self.cell.batch_size} images in {self.cell.views} views does not fit the memory of "
+                f"{self.device}: use a smaller `batch_size` or fewer `views`, a narrower backbone, `precision: "
+                f"bfloat16`, or a larger device (torch says: {str(error).splitlines()[0]})"
+            ) from error
 
     def _between_steps(self, writer: BackgroundWriter) -> None:
         """Report, save, stop. Waits on the device only when one of them is due (on a CPU a look costs nothing)."""
@@ -175,10 +204,13 @@ class Trainer:
         }
         values |= self.hooks.measure(epochs_done)
         self.tally.measuring_seconds += time.monotonic() - self._began
-        self.tally.curve.append(CurvePoint(epoch=epochs_done, step=self.tally.step, values=values))
+        point = CurvePoint(epoch=epochs_done, step=self.tally.step, values=values, seconds=self.tally.seconds)
+        self.tally.curve.append(point)
         self.loss_sum.zero_()
         self.method.train()
         self._began = time.monotonic()
+        if self.hooks.give_up(point):
+            raise Pruned
 
     def _count_seconds(self) -> None:
         """Add the time since the clock was last started; measuring on the way is not training."""

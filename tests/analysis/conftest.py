@@ -116,6 +116,7 @@ class Bench:
             views_per_second=51200 / seconds,
             peak_memory_bytes=3 * 2**20,
             encoder_flops_per_view=1_000_000,
+            train_flops=153_600_000_000,
             parameters=11,
         )
         result = Result(

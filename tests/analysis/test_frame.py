@@ -27,7 +27,7 @@ def test_a_row_for_each_cell_and_metric_with_its_cost(bench):
         "cpu",
         False,
     ]
-    assert row["train_flops"] == 3 * 1_000_000 * 51200
+    assert row["train_flops"] == 153_600_000_000
 
 
 def test_what_has_no_number_has_rows_with_a_status(bench):

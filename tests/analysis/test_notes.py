@@ -118,5 +118,5 @@ def test_what_a_cost_is_stands_below_a_table_that_shows_it(bench):
     bench.done({"linear_top1": 1.0})
     assert len(_notes(bench.records(), ("linear_top1", "train_seconds"))[READ]) == 1
     flops, memory = _notes(bench.records(), ("train_flops", "peak_memory_bytes"))[READ][1:]
-    assert flops.startswith("Training FLOPs are 3 x the encoder's forward pass x views seen")
-    assert memory.startswith("Peak memory on a CPU is the process's highest so far")
+    assert flops.startswith("Training FLOPs are those of all forward and backward passes")
+    assert memory.startswith("Peak memory on a CPU is the process's largest resident set during the cell")

@@ -19,7 +19,15 @@ from harness.suite.cell import (
     ScheduleSpec,
 )
 from harness.training.checkpoints import CheckpointError, from_bytes, to_bytes
-from harness.training.trainer import Hooks, Interrupted, NonFiniteLossError, Trainer, channels_last
+from harness.training.trainer import (
+    BatchTooLargeError,
+    Hooks,
+    Interrupted,
+    NonFiniteLossError,
+    Pruned,
+    Trainer,
+    channels_last,
+)
 from methods.method import Method
 
 CPU = torch.device("cpu")
@@ -123,7 +131,8 @@ def test_stopped_after_any_step_and_resumed_the_weights_are_bit_identical(uninte
         resumed.method.state_dict().items(), whole.method.state_dict().values(), strict=True
     ):
         assert torch.equal(ours, theirs), name
-    assert tally.curve == whole_tally.curve
+    untimed = [[point.model_copy(update={"seconds": None}) for point in t.curve] for t in (tally, whole_tally)]
+    assert untimed[0] == untimed[1]
     assert tally.step == whole_tally.step == EPOCHS * STEPS_PER_EPOCH
     assert tally.resumed == 1
 
@@ -234,3 +243,49 @@ def test_a_step_on_cuda_never_waits_for_the_device():
         trainer._train_step(batch, 0)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_run_is_given_up_at_the_point_that_says_so_and_keeps_its_curve():
+    around = Surroundings(give_up=lambda point: point.epoch == 2)
+    trainer = make_trainer(around)
+    with pytest.raises(Pruned):
+        trainer.run()
+    assert [point.epoch for point in trainer.tally.curve] == [1, 2]
+    assert trainer.tally.step == 2 * STEPS_PER_EPOCH
+    assert trainer.tally.curve[0].seconds < trainer.tally.curve[1].seconds
+
+
+def test_a_resumed_run_is_judged_by_its_past_too():
+    around = Surroundings(stop_after=STEPS_PER_EPOCH + 1)
+    with pytest.raises(Interrupted):
+        make_trainer(around).run()
+    judged = []
+    resumed = make_trainer(Surroundings(give_up=lambda point: judged.append(point.epoch) or point.epoch == 1))
+    resumed.restore(from_bytes(around.saved[-1], make_cell().id))
+    with pytest.raises(Pruned):
+        resumed.run()
+    assert judged == [1]
+    assert resumed.tally.step == STEPS_PER_EPOCH + 1
+
+
+class Greedy(Toy):
+    """A loss that asks for more memory than any machine has."""
+
+    def loss(self, views, labels, generator):
+        return super().loss(views, labels, generator) + torch.empty(2**60).sum()
+
+
+def test_a_step_that_does_not_fit_the_memory_says_what_to_make_smaller():
+    with pytest.raises(
+        BatchTooLargeError, match=r"a step of 8 images in 2 views does not fit the memory of cpu: use a"
+    ):
+        make_trainer(Surroundings(), method=Greedy()).run()
+
+
+def test_another_runtime_error_is_left_as_it_is():
+    class Wrong(Toy):
+        def loss(self, views, labels, generator):
+            raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match=r"^shapes do not fit$"):
+        make_trainer(Surroundings(), method=Wrong()).run()

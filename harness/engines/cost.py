@@ -1,0 +1,103 @@
+"""What a training run costs besides time: operations by torch's counter, energy by the device's own meter.
+
+Owns how both are read; never changes what is trained.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.suite.cell import Cell
+from methods.method import Method
+
+RAPL = Path("/sys/class/powercap")
+
+
+def step_flops(method: Method, cell: Cell) -> int | None:
+    """Operations of one step, forward and backward (a multiply-add is two): of a copy on the meta device, where tensors
+    have shapes and no values, so that counting takes no time and no memory.
+
+    None where a loss looks at values, as losses outside the family may.
+    """
+    assert cell.views
+    assert cell.batch_size
+    size, count = cell.dataset.image_size, cell.batch_size
+    views = torch.empty(cell.views, count, cell.dataset.channels, size, size, device="meta")
+    labels = torch.zeros(count, dtype=torch.int64, device="meta")
+    try:
+        shadow = copy.deepcopy(method).to("meta")
+        shadow.train()
+        with FlopCounterMode(display=False) as counter:
+            loss = shadow.loss(views, labels, torch.Generator().manual_seed(0))
+            torch.autograd.backward(loss)
+    except (RuntimeError, NotImplementedError, ValueError, TypeError):
+        return None
+    return int(counter.get_total_flops())
+
+
+class Meter(Protocol):
+    """A count of energy that only goes up."""
+
+    def joules(self) -> float: ...
+
+
+class Rapl:
+    """The processor packages' counters, which the kernel lets only some users read."""
+
+    def __init__(self, root: Path) -> None:
+        """PermissionError or FileNotFoundError where there is nothing to read."""
+        packages = sorted(path for path in root.glob("*-rapl:*") if path.name.count(":") == 1)
+        if not packages:
+            raise FileNotFoundError(root)
+        self._counters = [path / "energy_uj" for path in packages]
+        self._ranges = [int((path / "max_energy_range_uj").read_text()) for path in packages]
+        self._last = self._read()
+        self._total = 0
+
+    def _read(self) -> list[int]:
+        return [int(path.read_text()) for path in self._counters]
+
+    def joules(self) -> float:
+        """Since this object was made. A counter may wrap around, once between two calls."""
+        now = self._read()
+        for before, after, full in zip(self._last, now, self._ranges, strict=True):
+            self._total += after - before if after >= before else after + full - before
+        self._last = now
+        return self._total / 1e6
+
+
+class Nvml:
+    """One CUDA device's counter, by NVIDIA's library (the extra `energy`)."""
+
+    def __init__(self, device: torch.device) -> None:
+        import pynvml
+
+        self._nvml = pynvml
+        pynvml.nvmlInit()
+        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        self._first = self._millijoules()
+
+    def _millijoules(self) -> int:
+        return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
+
+    def joules(self) -> float:
+        """Since this object was made."""
+        return (self._millijoules() - self._first) / 1e3
+
+
+def energy_meter(device: torch.device, rapl: Path = RAPL) -> Meter | None:
+    """The device's meter; None where it does not tell (no driver, no permission, no library)."""
+    if device.type == "cuda":
+        with suppress(Exception):  # NVML's own errors are of many kinds, and none of them may stop a training run
+            return Nvml(device)
+        return None
+    with suppress(OSError, ValueError):
+        return Rapl(rapl)
+    return None
