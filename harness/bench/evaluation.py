@@ -106,7 +106,8 @@ def probes(count: int, per_epoch: bool = False) -> Setup:
 
         # an epoch of one: logits and weight gradients, and the features read once for all
         once = TIMED_EPOCHS / work
-        return Side(turn, 4 * TRAIN * FEATURES * CLASSES * count * once, 4 * TRAIN * FEATURES * once)
+        operations, read = 4 * TRAIN * FEATURES * CLASSES * count * once, 4 * TRAIN * FEATURES * once
+        return Side(turn, flops=operations, moved_bytes=read)
 
     return setup
 

@@ -34,7 +34,7 @@ from methods import catalogue
 GROUP = "overheads"
 CELL_ID = "0" * 20
 REFRESHES_A_SECOND = 4  # of the bars in a terminal
-CHECKPOINTS = 3  # a turn
+CHECKPOINT_STEPS = 3  # a turn, with and without checkpoints
 REPORTED_STEPS = 50  # a turn, with and without reports
 
 SHORT_CELLS = """
@@ -129,30 +129,22 @@ def checkpoint_side(machine: Machine, training: Training | None = None) -> Side:
     training = training or Training("w_mse", 2, 512 if machine.device.type == "cuda" else 128, 32)
     stack = ExitStack()
     store = Store(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-    saved = itertools.count()
-    written = [0]
+    written: list[float] = []
 
     def save(data: bytes) -> None:
         store.write_checkpoint(CELL_ID, data)
-        written[0] = next(saved) + 1
+        written.append(time.perf_counter())
 
     precision = machine.limits.fast_precision
     saving = SteppedTrainer(training, precision, machine, replace(QUIET, save=save, checkpoint_seconds=0.0))
     plain = SteppedTrainer(training, precision, machine)
-    stack.callback(plain.close)
-    stack.callback(saving.close)
 
     def turn() -> float:
-        began, before, steps = time.perf_counter(), written[0], 0
-        while written[0] < before + CHECKPOINTS:
-            saving.step()
-            _wait(machine)
-            steps += 1
-        with_saves = time.perf_counter() - began
-        return max(0.0, with_saves - _seconds(plain, steps, machine)) / CHECKPOINTS / Hooks.checkpoint_seconds
+        written.clear()
+        extra = saving.advance(CHECKPOINT_STEPS) - plain.advance(CHECKPOINT_STEPS)
+        saves = max(1, len(written) - 1)  # the last is written when the clock has stopped
+        return max(0.0, extra) / saves / Hooks.checkpoint_seconds
 
-    saving.step()
-    plain.step()
     return Side(turn, close=stack.close, warm_up_calls=1)
 
 
@@ -167,11 +159,9 @@ def progress_side(machine: Machine, steps: int = REPORTED_STEPS) -> Side:
 
     reporting = SteppedTrainer(training, "float32", machine, replace(QUIET, report=report, report_seconds=0.0))
     quiet = SteppedTrainer(training, "float32", machine)
-    stack.callback(quiet.close)
-    stack.callback(reporting.close)
 
     def turn() -> float:
-        extra = _seconds(reporting, steps, machine) - _seconds(quiet, steps, machine)
+        extra = reporting.advance(steps) - quiet.advance(steps)
         began = time.perf_counter()
         for _ in range(REFRESHES_A_SECOND):
             watcher.bars.refresh()
@@ -188,16 +178,3 @@ def _bars() -> Iterator[RichWatcher]:
     with watcher:
         watcher.started(CELL_ID, "a cell")
         yield watcher
-
-
-def _seconds(trainer: SteppedTrainer, steps: int, machine: Machine) -> float:
-    began = time.perf_counter()
-    for _ in range(steps):
-        trainer.step()
-    _wait(machine)
-    return time.perf_counter() - began
-
-
-def _wait(machine: Machine) -> None:
-    if machine.device.type == "cuda":
-        torch.cuda.synchronize(machine.device)

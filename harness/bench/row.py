@@ -109,6 +109,9 @@ class Side:
 
     turn: Callable[[], float]
     """Does some work and returns how much, in the row's unit. Called again and again; need not wait for the device."""
+    timed: Callable[[int], tuple[float, float]] | None = None
+    """Of a side that must read the clock itself: does the work of so many calls of `turn`, and returns the mean work of
+    a call and the seconds of all."""
     flops: float = 0.0
     """Floating-point operations in matrix products and convolutions, for one unit of work; 0 where not counted."""
     moved_bytes: float = 0.0

@@ -1,11 +1,11 @@
-"""The real trainer, a few steps at a time: it runs in a thread and waits in its own hook between turns, so that what is
-timed is what `harness run` does. Owns the thread; changes nothing in the trainer.
+"""The real trainer, some steps at a time: it is stopped and run on through its own hooks, and timed between steps, so
+that what is timed is what `harness run` does. Changes nothing in the trainer.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,6 +33,8 @@ CLASSES = 10
 EPOCHS = 1_000_000  # more than are ever run
 LR = 1e-4  # random images teach nothing: small, so that no loss diverges over them
 STEPS_PER_EPOCH = 20
+UNTIMED_STEPS = {"cpu": 1, "cuda": 5}
+"""After every stop: what was made ahead while it lasted, and on CUDA what is compiled or captured anew."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ class Training:
         """Enough for some steps an epoch."""
         return random_images(STEPS_PER_EPOCH * self.images, self.size, 3)
 
+    def stream(self, machine: Machine) -> ViewStream:
+        """Views of the random images, the W-MSE paper's pipeline."""
+        return ViewStream(
+            self.random_images(), self.dataset, AugmentationSpec(), self.views, self.images, 0, machine.device
+        )
+
     def cell(self, precision: Precision) -> Cell:
         """As a suite would ask for it."""
         changed: dict[str, object] = {}
@@ -104,10 +112,7 @@ class Training:
         cell = self.cell(precision)
         _, method = build_networks(cell, catalogue()[self.method], CLASSES)
         assert method is not None
-        stream = ViewStream(
-            self.random_images(), cell.dataset, AugmentationSpec(), self.views, self.images, 0, machine.device
-        )
-        batch = next(iter(stream.epoch(0)))
+        batch = next(iter(self.stream(machine).epoch(0)))
         method.to(machine.device).train()
         with FlopCounterMode(display=False) as counter:
             with autocast(precision, machine.device):
@@ -140,62 +145,30 @@ QUIET = Hooks(
 
 
 class SteppedTrainer:
-    """`Trainer.run`, which goes on for as many steps as `steps` is told and then waits."""
+    """`Trainer.run`, in the calling thread (another one's memory and OpenMP threads are slower), stopped and run on."""
 
     def __init__(self, training: Training, precision: Precision, machine: Machine, hooks: Hooks = QUIET) -> None:
         cell = training.cell(precision)
         _, method = build_networks(cell, catalogue()[training.method], CLASSES)
         assert method is not None
-        assert cell.augmentation is not None
-        stream = ViewStream(
-            training.random_images(),
-            cell.dataset,
-            cell.augmentation,
-            training.views,
-            training.images,
-            cell.seed,
-            machine.device,
-        )
-        self.method = method
-        self._allowed, self._made = threading.Semaphore(0), threading.Semaphore(0)
-        self._ended, self._error = False, None
-        trainer = Trainer(cell, method, stream, machine.device, replace(hooks, should_stop=self._stop_here))
-        self._thread = threading.Thread(target=self._run, args=(trainer.run,), daemon=True, name="trainer")
-        self._begun = False
+        self.device = machine.device
+        self.untimed = UNTIMED_STEPS[machine.device.type]
+        stream = training.stream(machine)
+        self.trainer = Trainer(cell, method, stream, machine.device, replace(hooks, should_stop=self._after_a_step))
+        self._times: list[float] = []
+        self._wanted = 0
 
-    _error: Exception | None
+    def advance(self, steps: int) -> float:
+        """So many steps more, after a few that are not timed; the seconds they took on the device."""
+        self._times, self._wanted = [], self.untimed + steps
+        with suppress(Interrupted):
+            self.trainer.run()
+        return self._times[-1] - self._times[self.untimed - 1]
 
-    def _run(self, run: Callable[[], object]) -> None:
-        try:
-            self._allowed.acquire()
-            if not self._ended:
-                run()
-        except Interrupted:
-            pass
-        except Exception as error:  # raised again in the thread that waits for the step
-            self._error = error
-        finally:
-            self._made.release()
-
-    def _stop_here(self) -> bool:
-        """The trainer's hook, after each step: waits until the next one is wanted."""
-        self._made.release()
-        self._allowed.acquire()
-        return self._ended
-
-    def step(self) -> None:
-        """One more step; what it raised is raised here. On CUDA the device may still be at work."""
-        if not self._begun:
-            self._begun = True
-            self._thread.start()
-        self._allowed.release()
-        self._made.acquire()
-        if self._error is not None:
-            raise self._error
-
-    def close(self) -> None:
-        """End the run."""
-        self._ended = True
-        if self._begun:
-            self._allowed.release()
-            self._thread.join()
+    def _after_a_step(self) -> bool:
+        """The trainer's hook: reads the clock where timing begins and ends, and stops the run there."""
+        done = len(self._times) + 1
+        if self.device.type == "cuda" and done in (self.untimed, self._wanted):
+            torch.cuda.synchronize(self.device)
+        self._times.append(time.perf_counter())
+        return done == self._wanted

@@ -147,25 +147,28 @@ class _Clock:
     def __init__(self, side: Side, device: torch.device, turn_seconds: float) -> None:
         self.side, self.device = side, device
         taken = turn_seconds
-        wait = _waiting(device)
         for _ in range(side.warm_up_calls):
-            began = time.perf_counter()
-            side.turn()
-            wait()
-            taken = time.perf_counter() - began
+            _, taken = self._called(1)
         side.after()
         self.calls = max(1, round(turn_seconds / max(taken, 1e-9)))
 
     def turn(self) -> Turn:
-        wait = _waiting(self.device)
+        """The mean work and seconds of a call."""
         self.side.before()
+        turn = self._called(self.calls)
+        self.side.after()
+        return turn
+
+    def _called(self, calls: int) -> Turn:
+        if self.side.timed is not None:
+            work, taken = self.side.timed(calls)
+            return work, taken / calls
+        wait = _waiting(self.device)
         wait()
         began = time.perf_counter()
-        work = [self.side.turn() for _ in range(self.calls)]
+        total = sum(self.side.turn() for _ in range(calls))
         wait()
-        taken = time.perf_counter() - began
-        self.side.after()
-        return (sum(work) / len(work), taken / len(work))
+        return total / calls, (time.perf_counter() - began) / calls
 
 
 def _waiting(device: torch.device) -> Callable[[], None]:

@@ -80,11 +80,10 @@ def ours(training: Training, precision: Precision | None = None, work: float = 1
         flops = training.flops_per_view(chosen, machine)
         trainer = SteppedTrainer(training, chosen, machine)
 
-        def turn() -> float:
-            trainer.step()
-            return training.views * training.images / work
+        def steps(count: int) -> tuple[float, float]:
+            return training.views * training.images / work, trainer.advance(count)
 
-        return Side(turn, flops=flops * work, precision=chosen, before=trainer.step, close=trainer.close)
+        return Side(lambda: steps(1)[0], timed=steps, flops=flops * work, precision=chosen)
 
     return setup
 
