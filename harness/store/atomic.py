@@ -31,8 +31,11 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_bytes(path: Path, *parts: bytes | bytearray | memoryview) -> None:
+def write_bytes(path: Path, *parts: bytes | bytearray | memoryview, durable: bool = True) -> None:
     """Replace `path` by the parts, one behind the other, all or nothing; missing parent directories are made.
+
+    Args:
+        durable: flush to the disk. Without it readers still see old or new, but a crash of the machine may lose both.
 
     Raises:
         StoreError: disk full, no permission or an I/O error; the old file, if there was one, is intact.
@@ -44,11 +47,13 @@ def write_bytes(path: Path, *parts: bytes | bytearray | memoryview) -> None:
         try:
             for part in parts:
                 _write_all(descriptor, memoryview(part).cast("B"))
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
-        _sync_directory(path.parent)
+        if durable:
+            _sync_directory(path.parent)
     except OSError as error:
         size = sum(memoryview(part).nbytes for part in parts)
         raise explained(error, f"cannot write {path} ({size:,} bytes)", path.parent) from error

@@ -3,6 +3,7 @@
     ROOT/ID/cell.json      the cell in words, written when it starts; for readers, never trusted
             checkpoint.pt  the last checkpoint, replaced whole, sealed with the cell's id and a SHA-256
             result.json    written last, whole: its presence, validity and id mean that the cell has ended
+            progress.json  while it runs, where it stands, every few seconds; believed only while the lock is held
             lock           held through the operating system by the process that runs the cell; empty
 
 Every write replaces a file atomically (`atomic.py`), so a process killed at any byte leaves each file old or new. Only
@@ -28,6 +29,7 @@ import filelock
 from pydantic import ValidationError
 
 from harness.store.atomic import StoreError, explained, make_directory, sweep, write_bytes, write_text
+from harness.store.progress import RunProgress
 from harness.store.result import RESULT_VERSION, Result
 from harness.suite.cell import ID_LENGTH, SCHEMA_VERSION, Cell
 
@@ -91,7 +93,9 @@ class Store:
         return "interrupted" if (self.directory(cell_id) / "checkpoint.pt").exists() else "pending"
 
     def begin(self, cell: Cell) -> None:
-        """Note which cell the directory is for. Call it with the lock held."""
+        """Note which cell the directory is for, and forget how far a dead process had come with it. Call it with the
+        lock held."""
+        self.drop_progress(cell.id)
         text = json.dumps({"id": cell.id, "cell": cell.model_dump(mode="json")}, indent=2, sort_keys=True)
         write_text(self.directory(cell.id) / "cell.json", text + "\n")
 
@@ -160,11 +164,26 @@ class Store:
 
     def drop_checkpoint(self, cell_id: str) -> None:
         """Remove the cell's checkpoint, if there is one. Call it with the lock held."""
-        path = self.directory(cell_id) / "checkpoint.pt"
+        _remove(self.directory(cell_id) / "checkpoint.pt")
+
+    def write_progress(self, cell_id: str, progress: RunProgress) -> None:
+        """Say where the running cell stands; not flushed to the disk. Call it with the lock held."""
+        data = progress.model_dump_json().encode()
+        write_bytes(self.directory(cell_id) / "progress.json", data, durable=False)
+
+    def read_progress(self, cell_id: str) -> RunProgress | None:
+        """Where a running cell stands; None if no live process holds its lock, or it has not said anything yet."""
+        data = _bytes(self.directory(cell_id) / "progress.json")
+        if data is None or not self._locked(cell_id):
+            return None
         try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise explained(error, f"cannot remove {path}", path.parent) from error
+            return RunProgress.model_validate_json(data)
+        except ValidationError:  # of another version of this harness
+            return None
+
+    def drop_progress(self, cell_id: str) -> None:
+        """Remove what was said of a cell that runs no more. Call it with the lock held."""
+        _remove(self.directory(cell_id) / "progress.json")
 
     def _read(self, cell_id: str) -> tuple[Result | None, str | None]:
         data = _bytes(self.directory(cell_id) / "result.json")
@@ -202,6 +221,13 @@ def _parse(data: bytes, cell_id: str) -> tuple[Result | None, str | None]:
     if result.id != cell_id or result.cell.id != cell_id:
         return None, f"result.json is another cell's: its id is {result.id}, that of its content {result.cell.id}"
     return result, None
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise explained(error, f"cannot remove {path}", path.parent) from error
 
 
 def _bytes(path: Path) -> bytes | None:
