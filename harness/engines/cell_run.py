@@ -25,6 +25,7 @@ from harness.engines.measure import Measurer
 from harness.memory import peak_bytes, reset_peak
 from harness.progress import Watcher
 from harness.store.atomic import StoreError
+from harness.store.progress import ProgressReporter
 from harness.store.provenance import Code, collect, utc_now
 from harness.store.result import Cost, CurvePoint, Failure, Provenance, Result, pack_hits
 from harness.store.store import Store
@@ -32,7 +33,7 @@ from harness.suite.cell import Cell, DatasetSpec
 from harness.training.checkpoints import CheckpointError, from_bytes
 from harness.training.compiled import compile_encoders
 from harness.training.networks import build_networks
-from harness.training.trainer import Hooks, Interrupted, Pruned, Tally, Trainer
+from harness.training.trainer import Hooks, Interrupted, Progress, Pruned, Tally, Trainer
 from methods.method import Method, MethodEntry
 
 
@@ -78,6 +79,7 @@ def run_cell(
         result = run.failed(error)
     around.store.save(result)
     around.store.drop_checkpoint(cell.id)
+    around.store.drop_progress(cell.id)
     del run
     if around.execution.torch_device().type == "cuda":
         gc.collect()
@@ -92,6 +94,7 @@ class _Run:
         self.cell, self.entry, self.around, self.give_up = cell, entry, around, give_up
         self.device = around.execution.torch_device()
         self.started = utc_now()
+        self.reporter = ProgressReporter(around.store, cell.id)
         self.tally = Tally()
         self.steps_per_epoch = 0
         self.joules: float | None = None
@@ -108,6 +111,7 @@ class _Run:
         if self.around.should_stop():
             raise Interrupted
         self.around.watcher.stage(cell.id, "evaluating")
+        self.reporter.evaluating(self.tally.curve)
         outcome = measurer.finish()
         return Result(
             id=cell.id,
@@ -134,7 +138,7 @@ class _Run:
         self.steps_per_epoch = views.steps_per_epoch
         hooks = Hooks(
             measure=measurer.on_the_way,
-            report=lambda progress: around.watcher.training(cell.id, progress),
+            report=self._report,
             should_stop=around.should_stop,
             save=lambda data: around.store.write_checkpoint(cell.id, data),
             give_up=self.give_up,
@@ -150,6 +154,10 @@ class _Run:
         meter = None if self.tally.resumed else energy_meter(self.device)
         self.tally = trainer.run()
         self.joules = meter.joules() if meter else None
+
+    def _report(self, progress: Progress) -> None:
+        self.around.watcher.training(self.cell.id, progress)
+        self.reporter.training(progress, self.tally.curve)
 
     def _resume(self, trainer: Trainer) -> None:
         data = self.around.store.load_checkpoint(self.cell.id)
@@ -217,11 +225,10 @@ class _Run:
         )
 
     def _provenance(self) -> Provenance:
-        name = f"cuda: {torch.cuda.get_device_name(self.device)}" if self.device.type == "cuda" else "cpu"
         return collect(
             self.around.code,
             self.cell.method,
-            device=name,
+            device=self.around.execution.device_name(),
             threads=torch.get_num_threads(),
             started=self.started,
             resumed=self.tally.resumed,

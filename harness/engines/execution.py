@@ -45,3 +45,8 @@ class Execution:
                 f"--device {self.device}: this machine has {torch.cuda.device_count()} CUDA devices that torch can use"
             )
         return device
+
+    def device_name(self) -> str:
+        """The device as provenance names it, such as "cpu" or "cuda: NVIDIA H100 80GB HBM3"."""
+        device = self.torch_device()
+        return f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"

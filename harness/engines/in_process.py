@@ -60,8 +60,8 @@ def run(
     """
     if around.execution.threads is not None:
         torch.set_num_threads(around.execution.threads)
-    queue = list({task.cell.id: task for task in tasks}.values())
-    old = {task.cell.id: around.store.result(task.cell.id) for task in queue}
+    queue = unique(tasks)
+    before = {task.cell.id: replaceable(task.cell, around, rerun_stale) for task in queue}
     outcomes: dict[str, Outcome] = {}
     while queue:
         busy: list[Task] = []
@@ -69,37 +69,53 @@ def run(
             if around.should_stop():
                 outcomes[task.cell.id] = Outcome("interrupted")
                 continue
-            before = old[task.cell.id] if rerun_stale or _failed(old[task.cell.id]) else None
             try:
-                with around.store.lock(task.cell.id):
-                    outcome = _settled(task, before, around)
-                    if outcome is not None:
-                        around.watcher.settled(task.cell.id)
-                    else:
-                        outcome = _attempt(task, methods[task.cell.method], around)
+                outcome = settle_or_run(task, before[task.cell.id], methods[task.cell.method], around)
             except CellBusy:
                 busy.append(task)
-                continue
-            outcomes[task.cell.id] = outcome
+            else:
+                outcomes[task.cell.id] = outcome
         if busy and len(busy) == len(queue):
             wait(POLL_SECONDS)
         queue = busy
     return outcomes
 
 
-def _failed(result: Result | None) -> bool:
-    return result is not None and result.status == "failed"
+def unique(tasks: Iterable[Task]) -> list[Task]:
+    """Each cell once, however many labels it has."""
+    return list({task.cell.id: task for task in tasks}.values())
 
 
-def _settled(task: Task, before: Result | None, around: Surroundings) -> Outcome | None:
-    """The stored outcome if it stands: not one that was given up, nor a failure or a stale result from before this
-    command."""
-    result = around.store.result(task.cell.id)
-    if result is None or result.status == "pruned":
-        return None
-    if before is not None and result == before and (_failed(result) or is_stale(result, around.code)):
+def replaceable(cell: Cell, around: Surroundings, rerun_stale: bool) -> Result | None:
+    """The result from before this command that does not stand in its way: a failure or, with `rerun_stale`, one of
+    older code. None where there is nothing of the kind. To be asked once, when the command begins."""
+    result = around.store.result(cell.id)
+    if result is None or result.status == "failed" or (rerun_stale and is_stale(result, around.code)):
+        return result
+    return None
+
+
+def standing(cell: Cell, before: Result | None, around: Surroundings) -> Outcome | None:
+    """The stored outcome that makes a run needless: neither one that was given up nor the replaceable one."""
+    result = around.store.result(cell.id)
+    if result is None or result.status == "pruned" or result == before:
         return None
     return Outcome(result.status, result)
+
+
+def settle_or_run(task: Task, before: Result | None, entry: MethodEntry, around: Surroundings) -> Outcome:
+    """The outcome that stands, else that of an attempt now.
+
+    Raises:
+        CellBusy: another process has the cell.
+        StoreError: the store could not be written.
+    """
+    with around.store.lock(task.cell.id):
+        outcome = standing(task.cell, before, around)
+        if outcome is not None:
+            around.watcher.settled(task.cell.id)
+            return outcome
+        return _attempt(task, entry, around)
 
 
 def _attempt(task: Task, entry: MethodEntry, around: Surroundings) -> Outcome:
