@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.store.store import Store
 
 EVERY_SECONDS = 2.0
+REFUSED_SECONDS = 60.0
 POINTS = 120  # a terminal has no more columns for a curve; keeps the file small however long the run
 
 
@@ -65,7 +66,6 @@ class ProgressReporter:
                 written=utc_now(),
             )
         )
-        self._next = time.monotonic() + self.every_seconds
 
     def evaluating(self, curve: Sequence[CurvePoint]) -> None:
         """Note that training, if there was any, has ended."""
@@ -75,11 +75,12 @@ class ProgressReporter:
         self._write(before.model_copy(update=ended | said))
 
     def _write(self, progress: RunProgress) -> None:
-        self._last = progress
+        self._last, pause = progress, self.every_seconds
         try:
             self.store.write_progress(self.cell_id, progress)
         except StoreError:
-            self._next = float("inf")
+            pause = REFUSED_SECONDS
+        self._next = time.monotonic() + pause
 
 
 def thinned(curve: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
