@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -104,9 +105,16 @@ def _side(loss: Loss, shape: Shape, counted: bool = False) -> Setup:
 
         if not counted:
             return Side(turn)
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(
+            display=False, custom_mapping={torch.ops.aten.addmm_: _in_place, torch.ops.aten.baddbmm_: _in_place}
+        ) as counter:
             turn()
         read_and_written = 2 * v.numel() * FLOAT_BYTES  # the embeddings in, their gradient out
         return Side(turn, flops=counter.get_total_flops(), moved_bytes=read_and_written)
 
     return setup
+
+
+def _in_place(sum_shape: list[int], a_shape: list[int], b_shape: list[int], **_: object) -> int:
+    """Operations of sum += a b, (..., n, k) by (..., k, m), which torch's counter leaves out."""
+    return 2 * math.prod(a_shape) * b_shape[-1]

@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from harness.bench.augmentation import dataset_spec, random_images
 from harness.bench.row import Machine, Precision, Unavailable
 from harness.data.images import Images
 from harness.data.views import ViewStream
+from harness.engines.cost import step_flops
 from harness.suite.cell import (
     AugmentationSpec,
     BackboneSpec,
@@ -24,8 +24,8 @@ from harness.suite.cell import (
     OptimiserSpec,
     ScheduleSpec,
 )
+from harness.training.compiled import compile_encoders
 from harness.training.networks import build_networks
-from harness.training.precision import autocast
 from harness.training.trainer import Hooks, Interrupted, Progress, Trainer
 from methods import catalogue
 
@@ -107,19 +107,6 @@ class Training:
             evaluation=EvaluationSpec(),
         )
 
-    def flops_per_view(self, precision: Precision, machine: Machine) -> float:
-        """Of the products and convolutions of one step, forward and backward, by torch's counter."""
-        cell = self.cell(precision)
-        _, method = build_networks(cell, catalogue()[self.method], CLASSES)
-        assert method is not None
-        batch = next(iter(self.stream(machine).epoch(0)))
-        method.to(machine.device).train()
-        with FlopCounterMode(display=False) as counter:
-            with autocast(precision, machine.device):
-                loss = method.loss(batch.views, batch.labels, torch.Generator().manual_seed(0))
-            torch.autograd.backward(loss)
-        return float(counter.get_total_flops()) / (self.views * self.images)
-
 
 def _no_measure(epochs_done: int) -> dict[str, float]:
     return {}
@@ -145,7 +132,7 @@ QUIET = Hooks(
 
 
 class SteppedTrainer:
-    """`Trainer.run`, in the calling thread (another one's memory and OpenMP threads are slower), stopped and run on."""
+    """`Trainer.run`, set up as for a cell, stopped and run on."""
 
     def __init__(self, training: Training, precision: Precision, machine: Machine, hooks: Hooks = QUIET) -> None:
         cell = training.cell(precision)
@@ -153,8 +140,12 @@ class SteppedTrainer:
         assert method is not None
         self.device = machine.device
         self.untimed = UNTIMED_STEPS[machine.device.type]
+        self.flops = float(step_flops(method, cell) or 0)
+        """Of a step, forward and backward; 0 where they cannot be counted."""
         stream = training.stream(machine)
         self.trainer = Trainer(cell, method, stream, machine.device, replace(hooks, should_stop=self._after_a_step))
+        shape = (training.images, cell.dataset.channels, training.size, training.size)
+        compile_encoders(method, shape, precision, machine.device, "auto")
         self._times: list[float] = []
         self._wanted = 0
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -181,6 +182,7 @@ def _tidy() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # GNU's C library keeps freed memory otherwise
+    # GNU's C library keeps freed memory otherwise
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
     if trim is not None:
         trim(0)

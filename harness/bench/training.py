@@ -77,13 +77,13 @@ def ours(training: Training, precision: Precision | None = None, work: float = 1
 
     def setup(machine: Machine) -> Side:
         chosen = precision or machine.limits.fast_precision
-        flops = training.flops_per_view(chosen, machine)
         trainer = SteppedTrainer(training, chosen, machine)
+        views = training.views * training.images
 
         def steps(count: int) -> tuple[float, float]:
-            return training.views * training.images / work, trainer.advance(count)
+            return views / work, trainer.advance(count)
 
-        return Side(lambda: steps(1)[0], timed=steps, flops=flops * work, precision=chosen)
+        return Side(lambda: steps(1)[0], timed=steps, flops=trainer.flops * work / views, precision=chosen)
 
     return setup
 
