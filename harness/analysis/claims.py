@@ -1,4 +1,9 @@
-"""Whether the runs bear out what a suite claims. Owns verdicts; the language is `harness.suite.claim_language`."""
+"""Whether the runs bear out what a suite claims. Owns verdicts; the language is `harness.suite.claim_language`.
+
+A comparison is supported where the 95 % interval of the paired differences lies wholly on the claimed side on every
+dataset asked, and refuted where it lies wholly on the other side on one; Holm's correction is over the comparisons of
+one claim. A claim with a run missing is not tested. Nothing is decided by a mean alone.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.analysis.comparisons import (
+    Compared,
+    Missing,
+    Row,
+    compare,
+    hardware,
+    metric,
+    pairs,
+    rows_of,
+    single_runs,
+    time_to_share,
+)
+from harness.analysis.entries import title_of
 from harness.analysis.frame import Record
+from harness.analysis.statistics import LEVEL, MIN_PAIRS, holm, p_value, seeds_needed
+from harness.suite.claim_language import MARGIN, Claim, parse
 
 Answer = Literal["supported", "refuted", "inconclusive", "not testable"]
 
@@ -29,5 +49,168 @@ def test_claims(claims: Sequence[str], records: Iterable[Record]) -> tuple[Verdi
     Args:
         claims: as a suite writes them.
         records: of the suite.
+
+    Raises:
+        ClaimError: one is no claim; suites are checked when they are read.
     """
-    return tuple(Verdict(claim, "not testable", ()) for claim in claims)
+    everything = list(records)
+    return tuple(_verdict(parse(claim), everything) for claim in claims)
+
+
+def _verdict(claim: Claim, records: Sequence[Record]) -> Verdict:
+    datasets = claim.datasets or tuple(dict.fromkeys(record.placed.dataset for record in records))
+    if claim.other is None:
+        rows = [row for dataset in datasets for row in rows_of(claim.row, dataset, records)]
+        return _collapse(claim, rows)
+    asked = [pair for dataset in datasets for pair in pairs(claim, dataset, records)]
+    absent = [dataset for dataset in claim.datasets if not list(pairs(claim, dataset, records))]
+    missing = [f"{dataset}: {claim.row} and {claim.other} are not both here" for dataset in absent]
+    compared: list[Compared] = []
+    for first, second in asked:
+        try:
+            compared.append(_compared(claim, first, second))
+        except Missing as error:
+            missing.append(str(error))
+    if not asked and not missing:
+        missing = [f"no dataset here has both {claim.row} and {claim.other}"]
+    return _comparison(claim, compared, missing)
+
+
+def _compared(claim: Claim, first: Row, second: Row) -> Compared:
+    if claim.kind != "earlier":
+        return compare(first, second, metric(claim.metric))
+    if claim.unit == "seconds" and len(places := hardware(first) | hardware(second)) > 1:
+        raise Missing(f"{first.dataset}: seconds on different hardware are not compared ({'; '.join(sorted(places))})")
+    return compare(first, second, time_to_share(claim))
+
+
+def _collapse(claim: Claim, rows: Sequence[Row]) -> Verdict:
+    missing = [line for row in rows for line in row.left_out]
+    counts, lines = [], []
+    for row in rows:
+        flags = [r.result.diagnostics.get("collapsed") for r in row.runs.values() if r.result and r.status == "done"]
+        if None in flags:
+            missing.append(f"{row.dataset}, {row.name}: collapse was not measured")
+        counts.append((sum(map(bool, flags)), len(flags)))
+        lines.append(f"{row.dataset}, {row.name}: collapsed in {counts[-1][0]} of {_count(len(flags), 'run')}")
+    if not rows:
+        missing = [f"{claim.row} is not here"]
+    if missing:
+        return Verdict(claim.text, "not testable", tuple(f"missing: {line}" for line in missing))
+    lines += _stale(rows)
+    expected = [(k if claim.kind == "collapses" else n - k, n) for k, n in counts]
+    if all(k == n for k, n in expected):
+        return Verdict(claim.text, "supported", tuple(lines))
+    return Verdict(claim.text, "refuted" if any(k == 0 for k, _ in expected) else "inconclusive", tuple(lines))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Everything above, or below, a bound."""
+
+    above: bool
+    bound: float
+
+    def p(self, compared: Compared) -> float:
+        """Two-sided, of the difference being at the bound; 1 where the mean is on the other side."""
+        interval = compared.low if self.above else compared.high
+        beyond = interval.mean > self.bound if self.above else interval.mean < self.bound
+        return p_value(interval, self.bound) if beyond else 1.0
+
+    def seeds(self, compared: Compared, alpha: float) -> int | None:
+        """For a test to find the difference on this side, if it is as observed; None if it is on the other."""
+        interval = compared.low if self.above else compared.high
+        distance = interval.mean - self.bound if self.above else self.bound - interval.mean
+        return seeds_needed(distance, interval.sd, alpha=alpha) if distance > 0 else None
+
+
+def _sides(claim: Claim) -> tuple[list[_Side], list[_Side]]:
+    """Where the difference must lie for the claim (all of these), and where it refutes it (any of these)."""
+    margin = claim.margin or 0.0
+    tolerated = MARGIN if claim.margin is None else margin
+    if claim.kind == "equals":
+        return [_Side(False, margin), _Side(True, -margin)], [_Side(True, margin), _Side(False, -margin)]
+    if claim.kind == "not better":
+        return [_Side(False, tolerated)], [_Side(True, margin)]
+    if claim.kind == "not worse":
+        return [_Side(True, -tolerated)], [_Side(False, -margin)]
+    above = claim.kind == ">"
+    bound = margin if above else -margin
+    return [_Side(above, bound)], [_Side(not above, bound)]
+
+
+def _comparison(claim: Claim, compared: Sequence[Compared], missing: Sequence[str]) -> Verdict:
+    wanted, against = _sides(claim)
+    support = holm([max(side.p(one) for side in wanted) for one in compared])
+    refute = holm([min(1.0, len(against) * min(side.p(one) for side in against)) for one in compared])
+    alpha = 1 - LEVEL
+    supported = [p <= alpha for p in support]
+    refuted = [p <= alpha and not yes for p, yes in zip(refute, supported, strict=True)]
+    lines = [_line(claim, one, min(p, q)) for one, p, q in zip(compared, support, refute, strict=True)]
+    lines += _stale([row for one in compared for row in (one.first, one.second)])
+    lines += [f"missing: {line}" for line in missing]
+    if any(refuted):
+        return Verdict(claim.text, "refuted", tuple(lines))
+    if missing:
+        return Verdict(claim.text, "not testable", tuple(lines))
+    if all(supported):
+        return Verdict(claim.text, "supported", tuple(lines))
+    open_ones = [one for one, yes in zip(compared, supported, strict=True) if not yes]
+    return Verdict(claim.text, "inconclusive", tuple(lines), _to_decide(open_ones, wanted, against, len(compared)))
+
+
+def _to_decide(open_ones: Sequence[Compared], wanted: list[_Side], against: list[_Side], tests: int) -> int | None:
+    """Seeds that decide every comparison, each at the level divided by their number; more than there are."""
+    most = 0
+    for one in open_ones:
+        alpha = (1 - LEVEL) / tests
+        inside = [side.seeds(one, alpha) for side in wanted]
+        ways = [seeds for side in against if (seeds := side.seeds(one, alpha)) is not None]
+        ways += [max(seeds for seeds in inside if seeds is not None)] if None not in inside else []
+        if not ways:
+            return None
+        most = max(most, min(ways), len(one.seeds) + 1)
+    return most or None
+
+
+def _line(claim: Claim, one: Compared, p: float) -> str:
+    """`cifar10, a minus b, linear top-1 %: +0.44 [+0.10, +0.78], 5 seeds, p = 0.02`."""
+    n = len(one.seeds)
+    if claim.kind == "earlier":
+        what, number = f"{claim.share:g} % of the final k-NN, {claim.unit}", _bounds(one)
+    else:
+        what, number = title_of(claim.metric), f"{one.low.mean:+.2f}{_range(one)}"
+    tested = f", p = {p:.2g}" + (" after Holm" if p < 1 else "") if n >= MIN_PAIRS else ""
+    line = (
+        f"{one.first.dataset}, {one.first.name} minus {one.second.name}, {what}: {number}, {_count(n, 'seed')}{tested}"
+    )
+    single = single_runs(one, claim.metric)
+    if single is None:
+        return line
+    return line + (
+        f"; of the images, {single.only_first} only the first and {single.only_second} only the second got right "
+        f"(McNemar p = {single.p:.2g}, of these two runs, not of their methods)"
+    )
+
+
+def _range(one: Compared) -> str:
+    if one.low.low is None or one.low.high is None:
+        return ", no interval" + (" (the seeds do not vary)" if one.low.n > 1 else "")
+    return f" [{one.low.low:+.2f}, {one.low.high:+.2f}]"
+
+
+def _bounds(one: Compared) -> str:
+    """The mean difference, known to lie between two readings, and the interval around both."""
+    text = f"between {one.low.mean:+g} and {one.high.mean:+g}" if not one.exact else f"{one.low.mean:+g}"
+    if one.low.low is None or one.high.high is None:
+        return f"{text}, no interval"
+    return f"{text} [{one.low.low:+.3g}, {one.high.high:+.3g}]"
+
+
+def _stale(rows: Iterable[Row]) -> list[str]:
+    names = dict.fromkeys(row.name for row in rows for record in row.runs.values() if record.stale is not None)
+    return [f"rests on stale results of {', '.join(names)}"] if names else []
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -105,13 +105,16 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
     return Difference(interval, seeds, values, p)
 
 
-def p_value(interval: Interval, against: float = 0.0) -> float | None:
-    """Two-sided, of a t-test that the mean is `against`; below 1 - LEVEL exactly where the interval excludes it.
+def p_value(interval: Interval, against: float = 0.0) -> float:
+    """Two-sided, that the mean is `against`: of a t-test, so that it is below 1 - LEVEL where the interval excludes it.
 
-    None where there is no interval. Given for any n: who prints it minds MIN_PAIRS.
+    Values that do not vary have no t; their sign is tested, 2 x 0.5^n. Given for any n, 1 for a single value: who
+    prints it minds MIN_PAIRS.
     """
-    if interval.low is None or interval.sd is None:
-        return None
+    if interval.sd is None or abs(interval.mean - against) <= _NO_SPREAD:
+        return 1.0
+    if interval.sd == 0:
+        return float(0.5 ** (interval.n - 1))
     t = (interval.mean - against) / (interval.sd / interval.n**0.5)
     return float(2 * stats.t.sf(abs(t), interval.n - 1))
 
@@ -133,15 +136,19 @@ def seeds_needed(difference: float, sd: float | None, *, alpha: float = 1 - LEVE
         sd: standard deviation of the differences of single seeds.
 
     Returns:
-        None where nothing can be said (no spread known, no difference), or more than MOST_SEEDS would be needed.
+        None where nothing can be said (no spread known, no difference), or more than MOST_SEEDS would be needed. For
+        differences that do not vary, the pairs that a test of their sign takes.
     """
-    if sd is None or sd <= _NO_SPREAD or abs(difference) <= _NO_SPREAD:
+    if sd is None or abs(difference) <= _NO_SPREAD:
         return None
     n = np.arange(MIN_PAIRS, MOST_SEEDS + 1)
-    critical = stats.t.isf(alpha / 2, n - 1)
-    shift = abs(difference) / sd * np.sqrt(n)
-    found = stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
-    enough = n[np.asarray(found) >= power]
+    if sd <= _NO_SPREAD:
+        enough = n[0.5 ** (n - 1) <= alpha]
+    else:
+        critical = stats.t.isf(alpha / 2, n - 1)
+        shift = abs(difference) / sd * np.sqrt(n)
+        found = stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
+        enough = n[np.asarray(found) >= power]
     return int(enough[0]) if len(enough) else None
 
 

@@ -1,0 +1,162 @@
+"""Which rows a claim compares on which datasets, and their differences seed by seed. Judges nothing; see `claims`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.analysis.frame import Record
+from harness.analysis.statistics import Interval, McNemar, mcnemar, mean_interval
+from harness.store.result import CurvePoint, Result, unpack_hits
+from harness.suite.claim_language import Claim, named_axes, selected
+
+Seeds = Mapping[int, Record]
+
+
+class Missing(Exception):
+    """A comparison that cannot be made, and why."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a suite on one dataset."""
+
+    name: str
+    dataset: str
+    runs: Seeds
+    """By seed, done or not."""
+
+    @property
+    def left_out(self) -> list[str]:
+        """What is not done, a line each."""
+        left = [f"seed {seed} {record.status}" for seed, record in self.runs.items() if record.status != "done"]
+        return [f"{self.dataset}, {self.name}: {', '.join(left)}"] if left else []
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One row minus another."""
+
+    first: Row
+    second: Row
+    low: Interval
+    high: Interval
+    """Of the differences; the two are one, unless a run's value is only known to lie between two readings."""
+    seeds: tuple[int, ...]
+
+    @property
+    def exact(self) -> bool:
+        return self.low is self.high
+
+
+def rows_of(name: str, dataset: str, records: Sequence[Record]) -> list[Row]:
+    """The rows that a claim means, on one dataset; a cell planned twice is there once."""
+    here = [record for record in records if record.placed.dataset == dataset]
+    wanted = {id(placed) for placed in selected(name, [record.placed for record in here])}
+    rows: dict[str, dict[int, Record]] = {}
+    for record in here:
+        if id(record.placed) in wanted:
+            rows.setdefault(record.placed.row, {})[record.cell.seed] = record
+    return [Row(row, dataset, runs) for row, runs in rows.items()]
+
+
+def pairs(claim: Claim, dataset: str, records: Sequence[Record]) -> Iterator[tuple[Row, Row]]:
+    """The rows to compare on one dataset: those that agree in every axis that both have and the claim does not name."""
+    assert claim.other is not None
+    for first in rows_of(claim.row, dataset, records):
+        for second in rows_of(claim.other, dataset, records):
+            one, other = (next(iter(row.runs.values())).placed for row in (first, second))
+            named = {"seed", *named_axes(claim.row, one), *named_axes(claim.other, other)}
+            free = (one.axes.keys() & other.axes.keys()) - named
+            if first.name != second.name and all(one.axes[axis] == other.axes[axis] for axis in free):
+                yield first, second
+
+
+def compare(first: Row, second: Row, measure: Callable[[Result], tuple[float, float]]) -> Compared:
+    """First minus second over the seeds that both have.
+
+    Args:
+        measure: the least and the most that a run's value may be.
+
+    Raises:
+        Missing: some run of either is not done or lacks the measure, or no seed is in both.
+    """
+    if left := first.left_out + second.left_out:
+        raise Missing("; ".join(left))
+    seeds = tuple(sorted(first.runs.keys() & second.runs.keys()))
+    if not seeds:
+        raise Missing(f"{first.dataset}: {first.name} and {second.name} have no seed in common")
+    values = [(_measured(first, seed, measure), _measured(second, seed, measure)) for seed in seeds]
+    low = mean_interval([one[0] - other[1] for one, other in values])
+    high = mean_interval([one[1] - other[0] for one, other in values])
+    return Compared(first, second, low, low if low == high else high, seeds)
+
+
+def metric(name: str) -> Callable[[Result], tuple[float, float]]:
+    """A run's accuracy."""
+
+    def measure(result: Result) -> tuple[float, float]:
+        if name not in result.metrics:
+            raise Missing(f"{name} was not measured")
+        return result.metrics[name], result.metrics[name]
+
+    return measure
+
+
+def time_to_share(claim: Claim) -> Callable[[Result], tuple[float, float]]:
+    """When a run's curve first reached a share of its own last reading: between the reading before and that one."""
+
+    def measure(result: Result) -> tuple[float, float]:
+        readings = [(point, value) for point in result.curves if (value := _reading(point, claim.metric)) is not None]
+        if not readings:
+            raise Missing("its training curve has no k-NN (`knn: {every_epochs: ...}`)")
+        wanted = (claim.share or 100.0) / 100 * readings[-1][1]
+        at = next(index for index, (_, value) in enumerate(readings) if value >= wanted)
+        return (_time(readings[at - 1][0], claim, result) if at else 0.0), _time(readings[at][0], claim, result)
+
+    return measure
+
+
+def single_runs(compared: Compared, name: str) -> McNemar | None:
+    """McNemar's test of two single runs; None where there are more, or their hits were not stored."""
+    if len(compared.seeds) != 1:
+        return None
+    found = [row.runs[compared.seeds[0]].result for row in (compared.first, compared.second)]
+    hits = [unpack_hits(r.hits[name], r.evaluation_images) for r in found if r is not None and name in r.hits]
+    return mcnemar(hits[0], hits[1]) if len(hits) == 2 and hits[0].shape == hits[1].shape else None
+
+
+def hardware(row: Row) -> set[str]:
+    """What its runs ran on."""
+    made = [record.result.provenance for record in row.runs.values() if record.result is not None]
+    return {f"{p.device}, {p.threads} threads, {p.host}" for p in made}
+
+
+def _measured(row: Row, seed: int, measure: Callable[[Result], tuple[float, float]]) -> tuple[float, float]:
+    result = row.runs[seed].result
+    assert result is not None
+    try:
+        found = measure(result)
+    except Missing as error:
+        raise Missing(f"{row.dataset}, {row.name}, seed {seed}: {error}") from None
+    if not np.isfinite(found).all():
+        raise Missing(f"{row.dataset}, {row.name}, seed {seed}: its value is not finite")
+    return found
+
+
+def _reading(point: CurvePoint, name: str) -> float | None:
+    if name != "knn":
+        return point.values.get(name)
+    return next((value for key, value in point.values.items() if key.startswith("knn") and key.endswith("_top1")), None)
+
+
+def _time(point: CurvePoint, claim: Claim, result: Result) -> float:
+    if claim.unit == "epochs":
+        return point.epoch
+    if claim.unit == "views":
+        return point.step * float((result.cell.batch_size or 0) * (result.cell.views or 0))
+    if point.seconds is None:
+        raise Missing("its training curve has no seconds")
+    return point.seconds
