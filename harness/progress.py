@@ -109,6 +109,7 @@ class PlainWatcher:
     def __init__(self, total: int, stream: TextIO, every: float = 30.0) -> None:
         self.clock = Clock(total, began=time.monotonic())
         self.stream, self.every = stream, every
+        self.begun = 0
         self.labels: dict[str, str] = {}
         self.said: dict[str, float] = {}
 
@@ -125,8 +126,9 @@ class PlainWatcher:
         self.clock.total -= 1
 
     def started(self, cell_id: str, label: str) -> None:
+        self.begun += 1
         self.labels[cell_id], self.said[cell_id] = label, time.monotonic()
-        self.note(f"[{self.clock.ended + 1}/{self.clock.total}] {label}: started ({cell_id})")
+        self.note(f"[{self.begun}/{self.clock.total}] {label}: started ({cell_id})")
 
     def training(self, cell_id: str, reading: Reading) -> None:
         if time.monotonic() - self.said[cell_id] >= self.every:

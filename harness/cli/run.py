@@ -20,6 +20,7 @@ from harness.cli.plan import print_missing
 from harness.cli.session import BAD_ARGUMENTS, Session, suite_options
 
 if TYPE_CHECKING:
+    from harness.engines.cell_run import Surroundings
     from harness.engines.in_process import Outcome, Task
     from harness.suite.planned import Planned
 
@@ -30,7 +31,17 @@ FAILED, INTERRUPTED = 1, 130
 @suite_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option(
-    "--threads", type=click.IntRange(min=1), default=None, help="CPU threads of torch; by default its choice."
+    "--workers",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Run so many cells at once, each in a process with its own CUDA device or share of the threads. By default "
+    "one after another, in this process.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=None,
+    help="CPU threads of torch, in each worker; by default its choice, divided by the workers.",
 )
 @click.option("--rerun-stale", is_flag=True, help="Also run again what was made by code that has changed since.")
 @click.option(
@@ -51,6 +62,7 @@ FAILED, INTERRUPTED = 1, 130
 def command(
     session: Session,
     device: str,
+    workers: int | None,
     threads: int | None,
     rerun_stale: bool,
     checkpoint_seconds: float,
@@ -62,7 +74,7 @@ def command(
     """
     from harness.engines.cell_run import Surroundings
     from harness.engines.execution import DeviceError, Execution
-    from harness.engines.in_process import Task, run
+    from harness.engines.in_process import Task
     from harness.progress import watch
 
     execution = Execution(session.data_dir, device, threads, checkpoint_seconds, compile_encoders)
@@ -74,8 +86,24 @@ def command(
     tasks = [Task(item.cell, _label(item)) for item in session.expansion.planned if item.missing_data is None]
     with stopping() as stop, watch(len({task.cell.id for task in tasks})) as watcher:
         around = Surroundings(session.store, session.code, execution, watcher, stop.is_set)
-        outcomes = run(tasks, session.methods, around, rerun_stale=rerun_stale)
+        outcomes = _run(session, tasks, around, workers, rerun_stale)
     finish(session, tasks, outcomes)
+
+
+def _run(
+    session: Session, tasks: list[Task], around: Surroundings, workers: int | None, rerun_stale: bool
+) -> dict[str, Outcome]:
+    """By the engine that was asked for."""
+    from harness.engines import in_process, local_processes
+
+    if workers is None:
+        return in_process.run(tasks, session.methods, around, rerun_stale=rerun_stale)
+    files = session.suite.method_files
+    try:
+        return local_processes.run(tasks, around, workers=workers, method_files=files, rerun_stale=rerun_stale)
+    except local_processes.WorkersLost as error:
+        click.echo(f"error: {error}; what is done is stored", err=True)
+        sys.exit(FAILED)
 
 
 def _label(item: Planned) -> str:

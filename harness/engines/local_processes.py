@@ -198,7 +198,10 @@ class Pool:
             while self._orders:
                 self._orders.pop().settle(WorkersLost(self._lost))
         elif not self._lost:
-            for slot in free[: max(0, len(due) - starting)]:
+            chosen = free[: max(0, len(due) - starting)]
+            if chosen:
+                self._around.watcher.note(f"starting {len(chosen)} worker process{'es' if len(chosen) > 1 else ''}")
+            for slot in chosen:
                 crash_file = self._crashes / f"{slot.number}.txt"
                 self._workers.append(WorkerProcess(slot, self._around, self._method_files, crash_file))
 
@@ -263,6 +266,7 @@ class Pool:
                     outcome = Outcome("failed", worker.failure(self._around))
                     assert outcome.result
                     self._around.store.save(outcome.result)
+                    self._around.store.drop_progress(cell.id)
                 return outcome
         except (CellBusy, StoreError) as error:
             return error

@@ -202,8 +202,8 @@ def cause_of_death(exit_code: int | None) -> str:
     name = number.name if number else f"signal {-exit_code}"
     if number == signal.SIGKILL:
         return (
-            "its worker process was killed (SIGKILL), by somebody or, for want of memory, by the system: then use fewer "
-            f"--workers or a smaller batch_size; {KEPT}"
+            "its worker process was killed (SIGKILL), by somebody or, for want of memory, by the system: then use "
+            f"fewer --workers or a smaller batch_size; {KEPT}"
         )
     if number in CRASHES:
         return (

@@ -207,11 +207,12 @@ def serve(connection: Connection, environment: Mapping[str, str], crash_file: Pa
         except (EOFError, OSError):
             return
         threading.Thread(target=link.listen, name="parent", daemon=True).start()
-        _work(link, setup)
+        work(link, setup)
         faulthandler.disable()
 
 
-def _work(link: Link, setup: Setup) -> None:
+def work(link: Link, setup: Setup) -> None:
+    """Import what cells need, then run one after another until there will be no more."""
     import torch
 
     from harness.engines.cell_run import Surroundings
