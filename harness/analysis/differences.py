@@ -46,7 +46,7 @@ def _compared(rows: Mapping[str, list[Cell]], shown: Collection[str]) -> Iterato
         if field_name(path) not in shown:
             yield from _by_value(path, {row: [c[path] for c in cells if path in c] for row, cells in fields.items()})
     for method in dict.fromkeys(cell.method for cells in rows.values() for cell in cells):
-        own = {row: [_flat(c.settings) for c in cells if c.method == method] for row, cells in rows.items()}
+        own = {row: [flat(c.settings) for c in cells if c.method == method] for row, cells in rows.items()}
         for path in dict.fromkeys(path for cells in own.values() for cell in cells for path in cell):
             if field_name(path) not in shown and not path.startswith(_COMMON_SETTINGS):
                 values = {row: [c.get(path) for c in cells] for row, cells in own.items()}
@@ -77,11 +77,12 @@ def _fields(cell: Cell) -> dict[str, Any]:
         {_COMMON_SETTINGS: tree["settings"].get(_COMMON_SETTINGS)} if tree["settings"].get(_COMMON_SETTINGS) else {}
     )
     rest = {name: value for name, value in tree.items() if name not in _NOT_COMPARED and value is not None}
-    return _flat(rest | common)
+    return flat(rest | common)
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted paths for keys."""
+    found: dict[str, Any] = {}
     for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
-    return flat
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
+    return found

@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from harness.store.provenance import Code, is_stale
 from harness.store.result import Cost, Result
@@ -19,6 +17,9 @@ from harness.suite.axes import Ambiguous
 from harness.suite.cell import Cell
 from harness.suite.models import CostColumn
 from harness.suite.planned import Expansion, Placed, Planned, Skipped, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Status = Literal["done", "failed", "pruned", "running", "interrupted", "pending", "no data", "skipped"]
 
@@ -91,6 +92,8 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
     Accuracies are per cent; the columns of axes are named `axis.NAME`. A cell that is not done has one row for each
     metric that its evaluation asks for, with NaN for a value.
     """
+    import pandas as pd  # slow to load, and those who only look need none
+
     axes = list(dict.fromkeys(name for record in records for name in record.placed.axes))
     rows = [row for record in records for row in _rows(record, axes)]
     columns = ["label", "dataset", "method", "views", "seed", *(f"axis.{name}" for name in axes)]

@@ -5,17 +5,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
+from harness.analysis.claims import Verdict, answer_of
+from harness.analysis.statistics_table import Statistics, statistics_frame
 from harness.analysis.tables import Table
 from harness.store.atomic import sweep, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _STALE_WRITER_SECONDS = 3600.0  # no write of a table takes so long
 
 
-def write_outputs(directory: Path, title: str, tables: Sequence[Table], data: pd.DataFrame) -> tuple[Path, Path]:
-    """Write `table.csv` (the frame, a row per cell and metric) and `table.md`, each atomically, and return their paths.
+def write_outputs(
+    directory: Path, title: str, tables: Sequence[Table], data: pd.DataFrame, verdicts: Sequence[Verdict] = ()
+) -> tuple[Path, ...]:
+    """Write a suite's results as text, each file atomically, and return their paths.
+
+    `table.csv` is the frame, a row per cell and metric; `statistics.csv` has a row for each row, column and metric of
+    a table, over its seeds; `table.md` is the document.
 
     Raises:
         StoreError: the directory cannot be written, or the disk is full.
@@ -29,11 +38,11 @@ def write_outputs(directory: Path, title: str, tables: Sequence[Table], data: pd
 
 def document(title: str, tables: Iterable[Table]) -> str:
     """All tables of a suite with their notes."""
-    parts = [f"# {_prose(title)}"]
+    parts = [f"# {prose(title)}"]
     for table in tables:
-        parts += [f"## {_prose(table.title)}", grid(table)]
+        parts += [f"## {prose(table.title)}", grid(table)]
         for note in table.notes:
-            parts += [f"### {_prose(note.heading)}", "\n".join(f"- {_prose(line)}" for line in note.lines)]
+            parts += [f"### {prose(note.heading)}", "\n".join(f"- {prose(line)}" for line in note.lines)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -52,7 +61,7 @@ def grid(table: Table) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (aligned[0], rule, *aligned[1:]))
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """On one line, with nothing that Markdown would take for a tag or emphasis."""
     text = " ".join(text.split())
     for sign in ("\\", "`", "*", "<"):
@@ -61,4 +70,4 @@ def _prose(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return _prose(text).replace("|", "\\|")
+    return prose(text).replace("|", "\\|")
