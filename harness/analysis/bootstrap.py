@@ -1,7 +1,7 @@
 """What seeds and test images say together: a hierarchical bootstrap over both, from a hit for each image of each run.
 
 Seeds are drawn with replacement, then images, the same ones for every seed and both methods, because every run is
-evaluated on the same images. Deterministic: draws come from a named stream. Reads no record.
+evaluated on the same images. Deterministic: the same hits give the same range. Reads no record.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from harness.analysis.statistics import LEVEL
 
 REPLICATES = 2000
+_STREAM = 0x68697473  # the draws' own; not of harness.streams, with which torch would come
 _AT_ONCE = 2**22  # weights held in memory at a time
 
 Hits = npt.NDArray[np.bool_]
@@ -56,11 +57,9 @@ def bootstrap_difference(first: Hits, second: Hits) -> Resampled:
 
 def _resample(scores: npt.NDArray[np.int8]) -> Resampled:
     """Of scores (seeds, images). Images with the same scores under every seed are drawn together: it is the same."""
-    from harness.streams import stream_seed  # torch comes with it, which nothing else here needs
-
     seeds, images = scores.shape
     patterns, counts = np.unique(scores, axis=1, return_counts=True)  # (seeds, P), (P,)
-    generator = np.random.default_rng(stream_seed(0, "bootstrap", seeds, images))
+    generator = np.random.default_rng((_STREAM, seeds, images))
     means: list[npt.NDArray[np.float64]] = []
     left = REPLICATES
     while left:

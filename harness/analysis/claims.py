@@ -57,6 +57,13 @@ def test_claims(claims: Sequence[str], records: Iterable[Record]) -> tuple[Verdi
     return tuple(_verdict(parse(claim), everything) for claim in claims)
 
 
+def answer_of(verdict: Verdict) -> str:
+    """The answer, and how many seeds would give another: `inconclusive (about 22 seeds would decide)`."""
+    if verdict.answer != "inconclusive" or verdict.seeds_to_decide is None:
+        return verdict.answer
+    return f"{verdict.answer} (about {verdict.seeds_to_decide} seeds would decide)"
+
+
 def _verdict(claim: Claim, records: Sequence[Record]) -> Verdict:
     datasets = claim.datasets or tuple(dict.fromkeys(record.placed.dataset for record in records))
     if claim.other is None:

@@ -10,6 +10,7 @@ import statistics
 from dataclasses import dataclass
 
 from harness.analysis.frame import COSTS, NOTHING, Record
+from harness.analysis.statistics import Interval, mean_interval
 
 METRIC_TITLES = {"linear_top1": "linear top-1 %", "linear_top5": "linear top-5 %", "lbfgs_top1": "L-BFGS top-1 %"}
 COST_TITLES = {
@@ -56,6 +57,14 @@ class Entry:
     published: Published | None = None
     partial: bool = False
     """Asked to show the mean over what is done even if some is missing; its text then says of how many."""
+    best: bool = False
+    """Best of its column, or not told apart from the best by the intervals: printed bold."""
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """The values by their seeds."""
+        found = {record.cell.seed: _value(record, self.measure) for record in self.records}
+        return {seed: value for seed, value in found.items() if value is not None}
 
     @property
     def values(self) -> list[float]:
@@ -78,6 +87,11 @@ class Entry:
     def spread(self) -> float | None:
         """Sample standard deviation (n - 1) of what the mean is of; None for a single value."""
         return statistics.stdev(self.values) if self.mean is not None and len(self.values) > 1 else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """Of the mean, where there is one."""
+        return mean_interval(self.values) if self.mean is not None else None
 
     @property
     def difference(self) -> float | None:

@@ -5,7 +5,7 @@ A table wider than the terminal is drawn in parts, each with the columns that na
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -14,27 +14,50 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from harness.analysis.claims import Answer, Verdict, answer_of
+from harness.analysis.statistics_table import Statistics
 from harness.analysis.tables import Table
 
 _FRAME = 3  # a column's two spaces and one line
+_ANSWERS: Mapping[Answer, str] = {
+    "supported": "bold green",
+    "refuted": "bold red",
+    "inconclusive": "bold yellow",
+    "not testable": "bold",
+}
 
 
-def render(tables: Iterable[Table]) -> RenderableType:
-    """All tables with their notes, for `Console.print`. No text is read as rich's markup."""
+def render(tables: Iterable[Table], verdicts: Iterable[Verdict] = ()) -> RenderableType:
+    """All tables with their statistics and notes, then what became of the suite's claims, for `Console.print`.
+
+    No text is read as rich's markup.
+    """
     parts: list[RenderableType] = []
     for table in tables:
-        parts += [_Fitted(table), *_notes(table), Text("")]
-    return Group(*parts[:-1])
+        parts.append(_Fitted(table.title, table, table.bold))
+        if table.statistics is not None:
+            parts += [_Fitted("Statistics", table.statistics), *map(_line, table.statistics.notes)]
+        for note in table.notes:
+            parts += [Text(note.heading, style="bold"), *map(_line, note.lines)]
+        parts.append(Text(""))
+    told = list(verdicts)
+    parts += [Text("Claims", style="bold")] if told else []
+    for verdict in told:
+        answer = Text(answer_of(verdict), style=_ANSWERS[verdict.answer])
+        parts += [_line(Text.assemble(answer, f": {verdict.claim}")), *(_line(line, 4) for line in verdict.lines)]
+    return Group(*(parts if told else parts[:-1]))
 
 
 @dataclass(frozen=True)
 class _Fitted:
     """A table that fits the console it is printed on, in as many parts as that takes."""
 
-    table: Table
+    title: str
+    table: Table | Statistics
+    bold: Collection[tuple[int, int]] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Text(self.table.title, style="bold")
+        yield Text(self.title, style="bold")
         for columns in self._parts(options.max_width):
             yield self._drawn(columns, options.max_width)
 
@@ -72,19 +95,16 @@ class _Fitted:
             justify: JustifyMethod = "left" if index < self.table.labels else "right"
             width = self._width(index) if tight else widths[index]
             drawn.add_column(Text(self._heading(index)), justify=justify, width=width, overflow="fold")
-        for row in self.table.rows:
-            drawn.add_row(*(Text(row[index], style=_style(row[index])) for index in columns))
+        for at, row in enumerate(self.table.rows):
+            drawn.add_row(*(Text(row[index], style=_style(row[index], (at, index) in self.bold)) for index in columns))
         return drawn
 
 
-def _notes(table: Table) -> Iterable[RenderableType]:
-    for note in table.notes:
-        yield Text(note.heading, style="bold")
-        for line in note.lines:
-            yield Padding(Text(line), (0, 0, 0, 2))
+def _line(text: str | Text, indent: int = 2) -> RenderableType:
+    return Padding(text if isinstance(text, Text) else Text(text), (0, 0, 0, indent))
 
 
-def _style(text: str) -> str:
-    if "failed" in text or "collapsed" in text:
-        return "red"
-    return "yellow" if "planned" in text or "stale" in text else ""
+def _style(text: str, bold: bool) -> str:
+    colour = "red" if "failed" in text or "collapsed" in text else ""
+    colour = colour or ("yellow" if "planned" in text or "stale" in text else "")
+    return f"bold {colour}".strip() if bold else colour

@@ -1,19 +1,21 @@
-"""The tables of a suite: entries with published numbers and differences beside them, cost, and the notes below.
+"""The tables of a suite: entries with published numbers beside them, cost, statistics and the notes below.
 
-Computes nothing but through `Entry`; formats nothing for a medium (see `markdown` and `render`).
+Computes nothing but through `Entry` and `statistics_table`; formats nothing for a medium (see `markdown`, `render`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.analysis.entries import Entry, Published, title_of
 from harness.analysis.frame import COSTS, NOTHING, Record
 from harness.analysis.layout import Grid, Key, arrange, left_over, said, split
+from harness.analysis.lines import Line, lines, mark_best
 from harness.analysis.notes import Note, notes
 from harness.analysis.references import Reference, for_cell
+from harness.analysis.statistics_table import Statistics, as_text
 from harness.suite.models import TableSpec
 
 
@@ -29,6 +31,12 @@ class Table:
     notes: tuple[Note, ...] = ()
     entries: Mapping[tuple[Key, Key, str], Entry] = field(default_factory=dict)
     """By row, column and measure, as printed."""
+    bold: frozenset[tuple[int, int]] = frozenset()
+    """Places in `rows`, by line and column, of the entries marked as best."""
+    statistics: Statistics | None = None
+    """Drawn below it; None where there is nothing to say of single runs."""
+    lines: tuple[Line, ...] = ()
+    """The same as data."""
 
 
 def build(
@@ -39,6 +47,7 @@ def build(
     *,
     partial: bool = False,
     any_recipe: bool = False,
+    controls: Collection[str] = (),
 ) -> list[Table]:
     """Every table that a suite wants.
 
@@ -48,12 +57,13 @@ def build(
         references: put beside cells of the same recipe; the suite's own come first.
         partial: show means over what is done, with its number, where cells are missing.
         any_recipe: also show published numbers of other recipes, marked so and without a difference.
+        controls: methods that are never marked as best.
     """
     everything, published = list(records), tuple(references)
     tables = []
     for spec in specs or (TableSpec(),):
         chosen = [record for record in everything if record.placed.matches(spec.where)]
-        make = _Maker(spec, published, partial, any_recipe)
+        make = _Maker(spec, published, partial, any_recipe, controls)
         tables.extend(make.tables(spec.title or title, chosen))
     return tables
 
@@ -64,6 +74,7 @@ class _Maker:
     references: tuple[Reference, ...]
     partial: bool
     any_recipe: bool
+    controls: Collection[str]
 
     def tables(self, title: str, records: list[Record]) -> list[Table]:
         spec = self.spec
@@ -92,25 +103,39 @@ class _Maker:
             yield self._table(name, grid, (measure,), below if measure == measures[-1] else ())
 
     def _table(self, title: str, grid: Grid, measures: Sequence[str], below: tuple[Note, ...]) -> Table:
-        entries = {
-            (row, column, measure): self._entry(row, column, measure, grid.cells.get((row, column), ()))
-            for row in grid.rows
-            for column in grid.columns
-            for measure in measures
-        }
-        baseline = self._baseline(grid)
+        entries = mark_best(
+            {
+                (row, column, measure): self._entry(row, column, measure, grid.cells.get((row, column), ()))
+                for row in grid.rows
+                for column in grid.columns
+                for measure in measures
+            },
+            self.controls,
+        )
         header = [name.rpartition(".")[2] for name in grid.row_names]
         body = [list(row) for row in grid.rows]
+        bold = set()
         for column in grid.columns:
             for measure in measures:
                 down = [entries[row, column, measure] for row in grid.rows]
+                bold |= {(at, len(header)) for at, entry in enumerate(down) if entry.best}
                 head = self._head(column, measure, len(grid.columns), len(measures))
-                for name, texts in _texts(head, down, baseline, grid.rows):
+                for name, texts in _texts(head, down):
                     header.append(name)
                     for line, text in zip(body, texts, strict=True):
                         line.append(text)
-        rows = tuple(tuple(line) for line in body)
-        return Table(title, tuple(header), rows, len(grid.row_names), (*below, *self._sources(entries)), entries)
+        found = lines(entries, self._baseline(grid))
+        return Table(
+            title,
+            tuple(header),
+            tuple(tuple(line) for line in body),
+            len(grid.row_names),
+            (*below, *_bold_note(found, bool(bold)), *self._sources(entries)),
+            entries,
+            frozenset(bold),
+            as_text(found, grid.row_names, grid.column_names),
+            found,
+        )
 
     def _head(self, column: Key, measure: str, columns: int, measures: int) -> str:
         names = [text for text in column if text != NOTHING]
@@ -169,26 +194,26 @@ class _Maker:
         return [Note("Named in the suite and not found", tuple(lines))] if lines else []
 
 
-def _texts(
-    head: str, down: list[Entry], baseline: tuple[str, Key] | None, rows: list[Key]
-) -> Iterable[tuple[str, list[str]]]:
-    """The columns that one measure takes: its own, then published numbers and the difference to a baseline, if any."""
+def _texts(head: str, down: list[Entry]) -> Iterable[tuple[str, list[str]]]:
+    """The columns that one measure takes: its own, then published numbers, if any."""
     yield head, [entry.text for entry in down]
     if any(entry.published is not None for entry in down):
         yield f"{head}, published (ours minus it)", [entry.published_text for entry in down]
-    if baseline is not None and down[0].measure not in COSTS:
-        name, row = baseline
-        base = down[rows.index(row)]
-        yield f"{head}, minus {name}", [_minus(entry, base) for entry in down]
+
+
+def _bold_note(found: Sequence[Line], bold: bool) -> list[Note]:
+    if not any(len(line.entry.values) > 1 for line in found):
+        return []
+    text = (
+        "Bold: the best of its column, and every row whose paired difference to it has a 95 % interval (not corrected) "
+        "that includes 0; controls and rows that collapsed are left out."
+        if bold
+        else "Nothing is bold: the intervals tell no row from the best of its column."
+    )
+    return [Note("What is bold", (text,))]
 
 
 def _names(row: Key, records: Iterable[Record]) -> set[str]:
     """What a suite may call a row: as printed, or by its method's label."""
     placed = [record.placed for record in records]
     return {" ".join(said(row)), *(here.row for here in placed), *(here.label for here in placed)}
-
-
-def _minus(entry: Entry, base: Entry) -> str:
-    if entry is base or entry.mean is None or base.mean is None or not (entry.complete and base.complete):
-        return NOTHING
-    return f"{entry.mean - base.mean:+.2f}"
