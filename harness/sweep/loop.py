@@ -1,0 +1,176 @@
+"""The loop of a sweep: settle what has ended, enter what is next, keep every slot busy. Owns the order of things; runs
+no cell itself.
+
+Rows take turns, so that a sweep that is cut short has given every method the same. A trial that nobody is at work on,
+for its process was killed, is taken up where it stands: its stored result is told, or its checkpoint gone on from.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import filelock
+
+from harness.engines.cell_run import Surroundings, keep
+from harness.engines.in_process import Outcome, Task, run
+from harness.store.result import Result
+from harness.store.store import Store
+from harness.sweep.presence import Presence
+from harness.sweep.pruning import Judge
+from harness.sweep.rows import SweepError
+from harness.sweep.trials import Trial, Trials
+from methods.method import MethodEntry
+
+POLL_SECONDS = 0.5
+
+
+class Engine(Protocol):
+    """Where trials run."""
+
+    @property
+    def width(self) -> int:
+        """Cells at once."""
+
+    def submit(self, task: Task) -> Future[Outcome]: ...
+
+
+class OneByOne:
+    """Cells in this process: `submit` returns when the cell has ended."""
+
+    width = 1
+
+    def __init__(self, methods: dict[str, MethodEntry], around: Surroundings) -> None:
+        self._methods, self._around = methods, around
+
+    def submit(self, task: Task) -> Future[Outcome]:
+        future: Future[Outcome] = Future()
+        future.set_result(run([task], self._methods, self._around)[task.cell.id])
+        return future
+
+
+@dataclass
+class Sweep:
+    """One process's part in a sweep."""
+
+    studies: Sequence[Trials]
+    engine: Engine
+    store: Store
+    presence: Presence
+    lock: Path
+    """Held while trials are entered or claimed."""
+    should_stop: Callable[[], bool]
+    """Once it says so nothing more is started; what runs is expected to stop at a checkpoint."""
+    changed: Callable[[Trials, Sequence[Trial]], None]
+    """Told a study's trials whenever one was claimed or settled."""
+    settled: Callable[[str], None]
+    """Told the cell of a trial whose result was there already."""
+
+    def __post_init__(self) -> None:
+        self.running: dict[Future[Outcome], tuple[Trials, Trial]] = {}
+
+    def run(self) -> bool:
+        """Go on until every study's budget is spent; False if stopped before.
+
+        Raises:
+            StoreError: the disk refused.
+            SweepError: a dataset went missing, or a sampler proposes nothing possible.
+        """
+        try:
+            while not self.should_stop():
+                self._collect()
+                if self._start():
+                    continue
+                if self.running:
+                    wait(self.running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+                elif all(study.finished(study.all()) for study in self.studies):
+                    return True
+                else:  # others are at work
+                    time.sleep(POLL_SECONDS)
+            wait(self.running)
+            self._collect()
+            return all(study.finished(study.all()) for study in self.studies)
+        finally:
+            for study, trial in self.running.values():
+                study.claim(trial, "")
+
+    def _collect(self) -> None:
+        """Settle the trials whose cells have ended, in the order of their numbers."""
+        ended = [future for future in self.running if future.done()]
+        for future in sorted(ended, key=lambda future: self.running[future][1].index):
+            outcome = future.result()  # a StoreError ends the sweep
+            study, trial = self.running.pop(future)
+            if outcome.state == "interrupted":
+                study.claim(trial, "")
+            elif outcome.state == "missing data":
+                study.claim(trial, "")
+                raise SweepError(outcome.message)
+            else:
+                study.settle(trial, outcome.result, outcome.message)
+            self.changed(study, study.all())
+
+    def _start(self) -> bool:
+        """Give the free slots work; whether there was any."""
+        began = False
+        while len(self.running) < self.engine.width and not self.should_stop():
+            found = self._claim()
+            if found is None:
+                break
+            study, trial = found
+            began = True
+            result = self._stored(study, trial)
+            if result is not None:
+                self.settled(trial.cell_id)
+                study.settle(trial, result)
+                self.changed(study, study.all())
+                continue
+            self.changed(study, study.all())
+            self.running[self.engine.submit(self._task(study, trial))] = study, trial
+        return began
+
+    def _claim(self) -> tuple[Trials, Trial] | None:
+        """The next trial of the row that has had the fewest, marked as ours; None if there is nothing to do now."""
+        busy = {trial.cell_id for _, trial in self.running.values()}
+        with filelock.FileLock(self.lock):
+            known = [(study, study.all()) for study in self.studies]
+            for study, trials in sorted(known, key=lambda pair: _begun(pair[1])):
+                if not any(self._free(trial) for trial in trials):
+                    study.enter(trials)
+                    trials = study.all()
+                free = [trial for trial in trials if self._free(trial) and trial.cell_id not in busy]
+                if free:
+                    study.claim(free[0], self.presence.token)
+                    return study, free[0]
+        return None
+
+    def _free(self, trial: Trial) -> bool:
+        """Whether nobody is at work on it."""
+        if trial.ended or any(trial.row is t.row and trial.index == t.index for _, t in self.running.values()):
+            return False
+        return not trial.owner or trial.owner == self.presence.token or not self.presence.alive(trial.owner)
+
+    def _stored(self, study: Trials, trial: Trial) -> Result | None:
+        """The result that makes a run needless. One that was given up counts where trials are; a failure, where a trial
+        of this study has failed by it."""
+        result = self.store.result(trial.cell_id)
+        if result is None or result.status == "done":
+            return result
+        if result.status == "pruned":
+            return result if study.prunes else None
+        return result if any(t.state == "failed" and t.cell_id == trial.cell_id for t in study.all()) else None
+
+    def _task(self, study: Trials, trial: Trial) -> Task:
+        cell = trial.cell
+        if not study.prunes:
+            return Task(cell, trial.label, keep)
+        before = [other.frozen for other in study.all()]
+        return Task(cell, trial.label, Judge(study.spec, cell, study.study.study_name, trial.index, before))
+
+
+def _begun(trials: Sequence[Trial]) -> int:
+    """How many trials of a row are settled or under way."""
+    return sum(trial.ended or bool(trial.owner) for trial in trials)

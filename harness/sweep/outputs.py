@@ -1,0 +1,65 @@
+"""Everything a sweep leaves in its directory: trials, report, pictures, the winners' suite. Computes none of them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.analysis.entries import title_of
+from harness.store.provenance import Code, is_stale
+from harness.store.store import Store
+from harness.suite.catalogue import DatasetLike, MethodLike
+from harness.suite.suite import Suite
+from harness.sweep import best, ledger, report
+from harness.sweep.progress import best as best_trial
+from harness.sweep.report import Found
+from harness.sweep.rows import Row
+from harness.sweep.trials import Trials
+
+PICTURES = "search"
+
+
+def write_outputs(
+    directory: Path,
+    suite: Suite,
+    rows: Sequence[Row],
+    studies: Sequence[Trials],
+    catalogue: Mapping[str, MethodLike],
+    datasets: Mapping[str, DatasetLike],
+    store: Store,
+    code: Code,
+) -> list[Path]:
+    """Write trials.csv, sweep.md, best.yaml and, with matplotlib, the pictures; return their paths.
+
+    Raises:
+        StoreError: the directory cannot be written, or the disk is full.
+    """
+    spec = suite.content.sweep
+    assert spec is not None
+    found = [Found(study.row, study.all(), study.budget) for study in studies]
+    untuned = [row for row in rows if not row.tuned]
+    paths = [ledger.write_trials(directory, [here.trials for here in found])]
+    pictures: dict[str, list[Path]] = {}
+    if importlib.util.find_spec("matplotlib") is not None:
+        from harness.sweep.plots import write_plots
+
+        pictures = write_plots(directory / PICTURES, found, title_of(spec.metric))
+    results = [store.result(trial.cell_id) for here in found for trial in here.trials if trial.ended]
+    stale = sum(result is not None and is_stale(result, code) is not None for result in results)
+    paths.append(report.write_report(directory / report.FILE, suite.title, spec, found, untuned, pictures, stale))
+    winners = [_winner(row, found) for row in rows]
+    paths.append(best.write_best(directory / best.FILE, suite, winners, catalogue, datasets))
+    return [*paths, *(file for files in pictures.values() for file in files)]
+
+
+def _winner(row: Row, found: Sequence[Found]) -> best.Winner:
+    here = next((here for here in found if here.row is row), None)
+    if here is None:
+        return best.Winner(row, None, "nothing to tune" if not row.tuned else "not swept")
+    leader = best_trial(here.trials)
+    ended = sum(trial.ended for trial in here.trials)
+    if leader is None:
+        return best.Winner(row, None, f"as the suite has it: none of {ended} trials ended well")
+    score = f"{leader.value:.2f} % on validation, the best of {ended} trials"
+    return best.Winner(row, leader.values, f"{row.text(leader.values)}: {score}")
