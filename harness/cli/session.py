@@ -9,23 +9,28 @@ import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
 if TYPE_CHECKING:
+    from harness.analysis.claims import Verdict
     from harness.analysis.frame import Record
     from harness.analysis.tables import Table
     from harness.store.provenance import Code
     from harness.store.store import Store
     from harness.suite.planned import Expansion
+    from harness.suite.remembered import Plan
     from harness.suite.suite import Suite
     from methods.method import MethodEntry
 
 P = ParamSpec("P")
 
 BAD_ARGUMENTS = 2
+PLANS = ".plans"
+"""Below the data directory: plans of suites, kept so that looking at one is quick."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,19 @@ class Session:
 
     suite: Suite
     expansion: Expansion
-    methods: dict[str, MethodEntry]
+    controls: frozenset[str]
+    """Names of methods that are there to be compared with."""
     results: Path
     """Directory of tables; cells are below `cells` in it."""
     data_dir: Path
     code: Code
+
+    @cached_property
+    def methods(self) -> dict[str, MethodEntry]:
+        """Every method by name. Imports torch, which takes seconds: those who only look do without."""
+        from methods import catalogue
+
+        return catalogue(self.suite.method_files)
 
     @property
     def store(self) -> Store:
@@ -61,7 +74,13 @@ class Session:
         from harness.analysis.references import load
         from harness.analysis.tables import build
 
-        return build(self.suite.title, self.suite.content.tables, records, load(), **choices)
+        return build(self.suite.title, self.suite.content.tables, records, load(), controls=self.controls, **choices)
+
+    def verdicts(self, records: list[Record]) -> tuple[Verdict, ...]:
+        """What these records say of the suite's claims."""
+        from harness.analysis.claims import test_claims
+
+        return test_claims(self.suite.content.claims, records)
 
 
 def open_session(
@@ -72,18 +91,35 @@ def open_session(
     Raises:
         SuiteError, MethodFileError, DataError, StoreError: see `friendly`.
     """
-    from harness.data.datasets import DATASETS, data_directory
-    from harness.data.packed import fingerprint
+    from harness.data.datasets import data_directory
     from harness.store.provenance import Code
-    from harness.suite.expand import expand
     from harness.suite.suite import load_suite
-    from methods import catalogue
 
     loaded = load_suite(suite, preset, settings)
-    methods = catalogue(loaded.method_files)
     directory = data_directory(data_dir)
-    expansion = expand(loaded, methods, DATASETS, lambda spec: fingerprint(spec.name, directory))
-    return Session(loaded, expansion, methods, results, directory, Code.read(loaded.method_files))
+    plan = _plan(loaded, directory)
+    return Session(loaded, plan.expansion, plan.controls, results, directory, Code.read(loaded.method_files))
+
+
+def _plan(suite: Suite, data_dir: Path) -> Plan:
+    """What the suite comes down to: remembered, or worked out with every method loaded."""
+    from harness.data.datasets import DATASETS
+    from harness.data.packed import fingerprint
+    from harness.suite.remembered import Plan, key, recall, remember
+
+    fingerprints = {name: fingerprint(name, data_dir) for name in DATASETS}
+    kept, name = data_dir / PLANS, key(suite, fingerprints)
+    if name is not None and (known := recall(kept, name)) is not None:
+        return known
+    from harness.suite.expand import expand
+    from methods import catalogue
+
+    methods = catalogue(suite.method_files)
+    expansion = expand(suite, methods, DATASETS, lambda spec: fingerprints[spec.name])
+    plan = Plan(expansion, frozenset(name for name, entry in methods.items() if entry.kind == "control"))
+    if name is not None:
+        remember(kept, name, plan)
+    return plan
 
 
 def open_store(results: Path) -> Store:
