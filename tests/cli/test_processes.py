@@ -17,7 +17,7 @@ from tests.conftest import write_suite
 LONG = "epochs=40", "seeds=1"
 
 
-def start(suite: Path, data_dir: Path, *arguments: str, settings=LONG) -> subprocess.Popen:
+def start(suite: Path, data_dir: Path, *arguments: str, settings=LONG, session=False) -> subprocess.Popen:
     sets = [part for setting in settings for part in ("--set", setting)]
     return subprocess.Popen(
         [sys.executable, "-m", "harness", "run", str(suite), "--results", "results", *sets, *arguments],
@@ -25,6 +25,7 @@ def start(suite: Path, data_dir: Path, *arguments: str, settings=LONG) -> subpro
         env=os.environ | {"HARNESS_DATA": str(data_dir), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        start_new_session=session,
         text=True,
     )
 

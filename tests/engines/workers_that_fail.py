@@ -1,4 +1,4 @@
-"""Lives of worker processes that end before they can work; apart, since a worker imports the file that its life is in."""
+"""Lives of worker processes that end before they can work; apart, since a worker imports the file its life is in."""
 
 import os
 
