@@ -1,4 +1,4 @@
-"""`harness status`: the state of every cell of a suite."""
+"""`harness status`: the state of every cell of a suite, and of its sweep's trials."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from harness.cli.plan import estimated_seconds, print_missing, print_summary
 from harness.cli.session import Session, suite_options
+from harness.cli.trials import trial_records
 
 if TYPE_CHECKING:
     from harness.analysis.frame import Record
@@ -23,7 +24,7 @@ COLOURS = {"done": "green", "failed": "red", "running": "cyan", "interrupted": "
 def command(session: Session) -> None:
     """The state of every cell of a suite, in a line each."""
     console = Console()
-    records = session.records()
+    records = session.records() + trial_records(session)
     shown = Table("cell", "row", "dataset", "seed", "state", "", title=session.suite.title, title_justify="left")
     for record in records:
         colour = COLOURS.get(record.status)

@@ -6,6 +6,7 @@ import click
 
 from harness.cli.outputs import write_and_show
 from harness.cli.session import Session, suite_options
+from harness.cli.trials import write_and_show_trials
 
 
 @click.command()
@@ -15,3 +16,4 @@ from harness.cli.session import Session, suite_options
 def command(session: Session, partial: bool, any_recipe: bool) -> None:
     """Write a suite's tables from what is stored, and show them."""
     write_and_show(session, partial=partial, any_recipe=any_recipe)
+    write_and_show_trials(session)

@@ -1,0 +1,232 @@
+"""The loop: budgets, resuming, zombies, order, and the same search whatever the number of workers."""
+
+import pytest
+from optuna.trial import TrialState
+
+from harness.store.atomic import StoreError
+from harness.sweep.presence import Presence
+from tests.conftest import write_suite  # noqa: F401 - the toy suite is written beside ours
+from tests.sweep.fakes import SWEEP, Bench, FakeEngine, accuracy, only, points, raw, result
+
+TWO = SWEEP.replace("methods: {untrained: null}", "methods: {untrained: null, contrastive: {}}")
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+class Killed(BaseException):
+    """In place of kill -9: nothing gets to clean up."""
+
+
+def kill_after(count):
+    left = [count]
+
+    def dies():
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+
+    return dies
+
+
+def test_every_row_gets_the_same_budget_and_values_come_from_its_cells(tmp_path):
+    bench = Bench(tmp_path, TWO)
+    studies = bench.run()
+    assert [study.row.title for study in studies] == ["w_mse on digits", "contrastive on digits"]
+    for study in studies:
+        trials = study.all()
+        assert [trial.index for trial in trials] == list(range(10))
+        assert all(trial.value == accuracy(bench.store.result(trial.cell_id).cell) for trial in trials)
+        assert all((trial.epochs, trial.seconds) == (2, 4.0) for trial in trials)
+    assert set(studies[1].all()[0].values) == {"optimiser.lr"}  # contrastive has no sub-batches
+
+
+def test_rows_take_turns(tmp_path):
+    bench = Bench(tmp_path, TWO)
+    engine = FakeEngine(bench.store)
+    studies = bench.run(engine)
+    titles = {trial.cell_id: study.row.title for study in studies for trial in study.all()}
+    order = [titles[cell] for cell in engine.asked]
+    assert order == ["w_mse on digits", "contrastive on digits"] * 10
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid", "qmc", "gp", "cmaes"])
+def test_the_search_is_the_same_whatever_the_number_of_workers(sampler, tmp_path):
+    more = SWEEP.replace("log: true", "log: true, points: 5") + f"  sampler: {sampler}\n  pruner: median\n"
+    one = Bench(tmp_path / "one", more).run()
+    bench = Bench(tmp_path / "four", more)
+    engine = FakeEngine(bench.store, width=4, delay=0.02)
+    assert points(bench.run(engine)) == points(one)
+    assert engine.most_at_once > 1
+    assert len({str(values) for values, *_ in points(one)["w_mse on digits"]}) == 10
+
+
+def test_another_seed_is_another_search(tmp_path):
+    first = points(Bench(tmp_path / "0").run())
+    assert points(Bench(tmp_path / "1", SWEEP + "  seed: 1\n").run()) != first
+
+
+def test_tpe_finds_the_peak_better_than_its_random_start(tmp_path):
+    trials = only(Bench(tmp_path, SWEEP).run(trials=40))
+    late, early = [t.value for t in trials[20:]], [t.value for t in trials[:8]]
+    assert sum(late) / len(late) > sum(early) / len(early)
+    assert max(t.value for t in trials) > 97  # within a factor of two of the best rate, at the best sub-batch
+
+
+def test_killed_anywhere_it_goes_on_as_if_nothing_had_happened(tmp_path):
+    whole = points(Bench(tmp_path / "whole", TWO).run())
+    bench = Bench(tmp_path / "killed", TWO)
+    ran = []
+    for count in (0, 1, 3, 5, 2):
+        engine = FakeEngine(bench.store, before_task=kill_after(count))
+        with pytest.raises(Killed):
+            bench.run(engine)
+        ran += engine.asked[:-1]  # the last was killed
+    engine = FakeEngine(bench.store)
+    assert points(bench.run(engine)) == whole
+    ran += engine.asked
+    assert len(ran) == len(set(ran)) == 20  # nothing was run twice
+    assert all(trial.ended for study in bench.studies() for trial in study.all())
+
+
+def test_a_zombie_whose_cell_is_done_is_told_and_not_run(bench):
+    engine = FakeEngine(bench.store, before_task=kill_after(0))
+    with pytest.raises(Killed):
+        bench.run(engine)
+    zombie = only(bench.studies())[0]
+    bench.store.save(result(zombie.cell))
+    engine = FakeEngine(bench.store)
+    trials = only(bench.run(engine))
+    assert zombie.cell_id not in engine.asked
+    assert trials[0].value == accuracy(zombie.cell)
+    assert [t.state for t in raw(bench.studies())] == [TrialState.COMPLETE] * 10
+
+
+def test_a_trial_of_a_living_process_is_left_to_it(bench, tmp_path):
+    (study,) = bench.studies()
+    study.enter([])
+    with Presence(tmp_path) as other:
+        for trial in study.all():
+            study.claim(trial, other.token)
+        stop = iter([False] * 5 + [True] * 50)
+        engine = FakeEngine(bench.store)
+        bench.run(engine, stop=lambda: next(stop))
+        assert engine.asked == []
+    bench.run(engine)
+    assert len(engine.asked) == 10
+
+
+def test_two_processes_share_one_budget(tmp_path):
+    import threading
+
+    bench = Bench(tmp_path)
+    engines = [FakeEngine(bench.store, delay=0.02) for _ in range(2)]
+    threads = [threading.Thread(target=bench.run, args=(engine,)) for engine in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(engine.asked for engine in engines)
+    asked = [cell for engine in engines for cell in engine.asked]
+    assert len(asked) == len(set(asked)) == 10
+    assert points(bench.studies()) == points(Bench(tmp_path / "alone").run())
+
+
+def test_stopped_it_loses_no_trial_and_starts_nothing_more(bench):
+    engine = FakeEngine(bench.store)
+    bench.run(engine, stop=lambda: len(engine.asked) >= 3)
+    trials = only(bench.studies())
+    assert [trial.ended for trial in trials] == [True, True, True, False]
+    assert trials[3].owner == ""
+
+
+def test_a_larger_budget_goes_on_and_a_spent_one_runs_nothing(bench):
+    bench.run()
+    engine = FakeEngine(bench.store)
+    bench.run(engine)
+    assert engine.asked == []
+    assert len(only(bench.run(engine, trials=12))) == 12
+    assert len(engine.asked) == 2
+
+
+def test_a_repeated_point_costs_nothing(tmp_path):
+    more = """
+    methods: {untrained: null}
+    sweep: {space: {sub_batch_size: {choices: [16, 32]}}, trials: 8, batch: 4, sampler: random}
+    """
+    bench = Bench(tmp_path, more)
+    engine = FakeEngine(bench.store, width=4, delay=0.01)
+    trials = only(bench.run(engine))
+    assert len(trials) == 8
+    assert sorted(engine.asked) == sorted({trial.cell_id for trial in trials})
+    assert len(engine.asked) <= 2
+    assert sum(trial.seconds for trial in trials) == 4.0 * len(engine.asked)
+
+
+def test_a_stored_cell_of_another_sweep_is_used(tmp_path):
+    first = Bench(tmp_path)
+    first.run()
+    second = Bench(tmp_path / "again")
+    engine = FakeEngine(first.store)
+    studies = second.studies()
+    with Presence(second.directory) as presence:
+        from harness.sweep.loop import Sweep
+
+        settled = []
+        lock = second.directory / "lock"
+        Sweep(studies, engine, first.store, presence, lock, lambda: False, lambda *_: None, settled.append).run()
+    assert engine.asked == []
+    assert len(settled) == 10
+
+
+def test_a_failed_trial_is_the_worst_to_the_sampler_and_spends_budget(bench):
+    engine = FakeEngine(bench.store, status=lambda cell: "failed" if cell.optimiser.lr > 1e-2 else "done")
+    studies = bench.run(engine, trials=30)
+    failed = [trial for trial in only(studies) if trial.state == "failed"]
+    assert len(only(studies)) == 30
+    assert failed
+    assert all(trial.values["optimiser.lr"] > 1e-2 and trial.value is None for trial in failed)
+    # a third of the range fails; the sampler has learnt to keep away
+    late = only(studies)[15:]
+    assert sum(trial.state == "failed" for trial in late) < len(late) / 3
+    for trial in raw(studies):
+        if trial.user_attrs["outcome"] == "failed":
+            assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {})
+
+
+def test_pruned_trials_keep_their_partial_curves(tmp_path):
+    bench = Bench(tmp_path, SWEEP + "  pruner: median\n")
+    trials = only(bench.run(trials=20))
+    pruned = [trial for trial in trials if trial.state == "pruned"]
+    assert pruned
+    for trial in pruned:
+        stored = bench.store.result(trial.cell_id)
+        assert (stored.status, stored.metrics) == ("pruned", {})
+        assert trial.epochs == stored.curves[-1].epoch
+        assert trial.seconds == stored.curves[-1].seconds
+        readings = {point.epoch: point.values["knn5_top1"] for point in stored.curves}
+        assert trial.frozen.intermediate_values == readings
+
+
+def test_a_method_whose_early_curve_misleads_is_not_pruned(tmp_path):
+    more = SWEEP.replace("  trials", "  methods: {w_mse: {prune: false}}\n  trials") + "  pruner: median\n"
+    assert {trial.state for trial in only(Bench(tmp_path, more).run(trials=20))} == {"done"}
+
+
+def test_asynchronous_never_waits_for_a_batch(tmp_path):
+    bench = Bench(tmp_path, SWEEP + "  asynchronous: true\n")
+    engine = FakeEngine(bench.store, width=6, delay=0.01)
+    assert len(only(bench.run(engine))) == 10
+    assert engine.most_at_once == 6  # more than a batch
+
+
+def test_a_full_disk_ends_the_sweep_and_gives_its_trials_back(bench):
+    def full():
+        raise StoreError("cannot write: no space left")
+
+    with pytest.raises(StoreError, match="no space left"):
+        bench.run(FakeEngine(bench.store, before_task=full))
+    assert [trial.owner for trial in only(bench.studies())] == [""] * 4
+    assert all(trial.ended for trial in only(bench.run()))
