@@ -28,6 +28,8 @@ from harness.analysis.frame import Record
 from harness.analysis.statistics import LEVEL, MIN_PAIRS, holm, p_value, seeds_needed
 from harness.suite.claim_language import MARGIN, Claim, parse
 
+_LISTED = 4  # missing rows in a verdict
+
 Answer = Literal["supported", "refuted", "inconclusive", "not testable"]
 
 
@@ -77,7 +79,7 @@ def _verdict(claim: Claim, records: Sequence[Record]) -> Verdict:
         try:
             compared.append(_compared(claim, first, second))
         except Missing as error:
-            missing.append(str(error))
+            missing += [str(line) for line in error.args if line not in missing]
     if not asked and not missing:
         missing = [f"no dataset here has both {claim.row} and {claim.other}"]
     return _comparison(claim, compared, missing)
@@ -103,7 +105,7 @@ def _collapse(claim: Claim, rows: Sequence[Row]) -> Verdict:
     if not rows:
         missing = [f"{claim.row} is not here"]
     if missing:
-        return Verdict(claim.text, "not testable", tuple(f"missing: {line}" for line in missing))
+        return Verdict(claim.text, "not testable", tuple(_missing(missing)))
     lines += _stale(rows)
     expected = [(k if claim.kind == "collapses" else n - k, n) for k, n in counts]
     if all(k == n for k, n in expected):
@@ -155,7 +157,7 @@ def _comparison(claim: Claim, compared: Sequence[Compared], missing: Sequence[st
     refuted = [p <= alpha and not yes for p, yes in zip(refute, supported, strict=True)]
     lines = [_line(claim, one, min(p, q)) for one, p, q in zip(compared, support, refute, strict=True)]
     lines += _stale([row for one in compared for row in (one.first, one.second)])
-    lines += [f"missing: {line}" for line in missing]
+    lines += _missing(missing)
     if any(refuted):
         return Verdict(claim.text, "refuted", tuple(lines))
     if missing:
@@ -212,6 +214,11 @@ def _bounds(one: Compared) -> str:
     if one.low.low is None or one.high.high is None:
         return f"{text}, no interval"
     return f"{text} [{one.low.low:+.3g}, {one.high.high:+.3g}]"
+
+
+def _missing(lines: Sequence[str]) -> list[str]:
+    more = [f"and {len(lines) - _LISTED} more are missing"] if len(lines) > _LISTED else []
+    return [f"missing: {line}" for line in lines[:_LISTED]] + more
 
 
 def _stale(rows: Iterable[Row]) -> list[str]:

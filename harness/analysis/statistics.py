@@ -147,8 +147,8 @@ def seeds_needed(difference: float, sd: float | None, *, alpha: float = 1 - LEVE
     else:
         critical = stats.t.isf(alpha / 2, n - 1)
         shift = abs(difference) / sd * np.sqrt(n)
-        found = stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
-        enough = n[np.asarray(found) >= power]
+        wrong_sign = np.nan_to_num(stats.nct.cdf(-critical, n - 1, shift))  # scipy's is nan where it is next to nothing
+        enough = n[stats.nct.sf(critical, n - 1, shift) + wrong_sign >= power]
     return int(enough[0]) if len(enough) else None
 
 

@@ -86,11 +86,9 @@ def _columns(found: Sequence[Line]) -> list[tuple[str, Callable[[Line], str]]]:
     baseline = next((line.baseline for line in found if line.baseline is not None), None)
     return [
         ("n", lambda line: f"{len(line.entry.values)} of {len(line.entry.records)}"),
-        ("mean", lambda line: NOTHING if line.entry.mean is None else f"{line.entry.mean:.2f}"),
-        ("sd", lambda line: NOTHING if line.entry.spread is None else f"{line.entry.spread:.2f}"),
         ("95 % interval", lambda line: _range(line.entry.interval, "{:.2f}")),
         (f"minus {baseline}", lambda line: _number(line.difference and line.difference.interval.mean, "{:+.2f}")),
-        ("95 % of it", lambda line: _range(line.difference and line.difference.interval, "{:+.2f}")),
+        ("its 95 % interval", lambda line: _range(line.difference and line.difference.interval, "{:+.2f}")),
         ("effect d", lambda line: _number(line.difference and line.difference.effect, "{:+.1f}")),
         ("p (Holm)", lambda line: _number(line.p, "{:.2g}")),
         ("seeds for a test", _seeds),

@@ -10,7 +10,7 @@ from typing import Any, cast
 from harness.suite.axes import Axis, Path, layer, read_axis
 from harness.suite.catalogue import DatasetLike, MethodLike, SettingsLike, pretrain_images
 from harness.suite.cell import Cell, DatasetSpec
-from harness.suite.names import check_axes, check_names, check_rules, dataset_name, method_name
+from harness.suite.names import check_axes, check_claims, check_names, check_rules, dataset_name, method_name
 from harness.suite.nodes import Node, Problem, SuiteError
 from harness.suite.planned import Expansion, Placed, Planned, Skipped
 from harness.suite.problems import validate
@@ -88,7 +88,9 @@ class _Expander:
         self.problems += check_axes(self.axes, self.used[None], pairings)
         self.check_command_line(pairings)
         names = [*(axis.name for axis in self.axes), *own_axes]
-        self.problems += check_rules(self.suite, names, pairings, [] if self.problems else placed)
+        known = [] if self.problems else placed
+        self.problems += check_rules(self.suite, names, pairings, known)
+        self.problems += check_claims(self.suite, self.datasets, known)
         if self.problems:
             raise SuiteError(self.problems)
         return self.collected(placed)
@@ -187,14 +189,19 @@ class _Expander:
         for rule in self.suite.content.skip:
             if here.matches(rule.model_extra or {}):
                 return rule.reason
-        if cell.views is not None and cell.views < entry.min_views:
-            return f"{cell.method} needs at least {entry.min_views} views, not {cell.views}"
-        settings = cast(SettingsLike, entry.settings.model_validate(cell.settings))
-        if cell.views is not None and cell.batch_size is not None:
-            why = settings.problem(cell.views, cell.batch_size)
-            if why:
-                return why
-        return _too_few_images(cell, self.datasets[cell.dataset.name])
+        return cannot_run(cell, entry, self.datasets[cell.dataset.name])
+
+
+def cannot_run(cell: Cell, entry: MethodLike, info: DatasetLike) -> str | None:
+    """Why a cell would fail if it were run; None if nothing is known against it."""
+    if cell.views is not None and cell.views < entry.min_views:
+        return f"{cell.method} needs at least {entry.min_views} views, not {cell.views}"
+    settings = cast(SettingsLike, entry.settings.model_validate(cell.settings))
+    if cell.views is not None and cell.batch_size is not None:
+        why = settings.problem(cell.views, cell.batch_size)
+        if why:
+            return why
+    return _too_few_images(cell, info)
 
 
 def _covers(layer: Node, path: Path) -> bool:

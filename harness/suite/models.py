@@ -5,13 +5,16 @@ Overrides of a cell are the partial form of `Cell` itself; whatever names method
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from harness.suite.cell import Cell, Frozen
-from harness.suite.fields import partial, suggestion
+from harness.suite.claim_language import ClaimText
+from harness.suite.fields import partial
+from harness.suite.metrics import METRICS as METRICS
+from harness.suite.metrics import Metric
+from harness.suite.search import SweepSpec
 
 if TYPE_CHECKING:
 
@@ -34,17 +37,6 @@ CostColumn = Literal[
     "energy_joules",
     "parameters",
 ]
-METRICS = ("linear_top1", "linear_top5", "knn5_top1", "lbfgs_top1")
-
-
-def _metric(name: str) -> str:
-    if name not in METRICS and not re.fullmatch(r"knn[1-9][0-9]*_top1", name):
-        raise ValueError(f"there is no metric `{name}`; {suggestion(name, METRICS)}")
-    return name
-
-
-Metric = Annotated[str, AfterValidator(_metric)]
-
 Axes = dict[str, Any]  # a list of values, `seeds: 3`, or a mapping of labels to overrides; read in `axes`
 
 
@@ -141,8 +133,11 @@ class PresetContent(Frozen):
     skip: tuple[SkipRule, ...] = ()
     tables: tuple[TableSpec, ...] = ()
     """By default one table: methods down, datasets across."""
-    claims: tuple[str, ...] = ()
-    """What a paper claims, to be tested."""
+    claims: tuple[ClaimText, ...] = ()
+    """What a paper claims, and the run answers: `A > B on knn5_top1`, `A not better than B`, `A equals B within 0.5`,
+    `A collapses`, `A reaches 80 % of its final k-NN earlier than B`. A and B are rows, such as `w_mse d=4`."""
+    sweep: SweepSpec | None = None
+    """What `harness sweep` searches."""
     method_files: tuple[str, ...] = ()
     """Python files with your own methods, relative to this file."""
 

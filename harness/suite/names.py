@@ -11,7 +11,9 @@ from pydantic import BaseModel
 
 from harness.suite.axes import Ambiguous, Axis, locate, names_in
 from harness.suite.catalogue import DatasetLike, MethodLike
+from harness.suite.claim_language import parse, selected
 from harness.suite.fields import models_in, suggestion
+from harness.suite.metrics import METRICS
 from harness.suite.nodes import Node, Problem, problem
 from harness.suite.planned import Placed
 from harness.suite.resolve import Pairing
@@ -122,4 +124,26 @@ def check_rules(
             problems.append(
                 problem(baseline, f"there is no row `{baseline.value}`; {suggestion(baseline.value, rows)}")
             )
+    return problems
+
+
+def check_claims(suite: Suite, datasets: Iterable[str], placed: Sequence[Placed]) -> list[Problem]:
+    """Rows, metrics and datasets in claims that there are not.
+
+    A selection of methods, and a field fixed on the command line, take rows away: claims about them are not testable.
+    """
+    gone = suite.known_methods - {here.label for here in placed}
+    rows = list(dict.fromkeys([*(here.label for here in placed), *(here.row for here in placed)]))
+    places = [*dict.fromkeys([*sorted(suite.known_datasets), *METRICS, "every dataset"])]
+    problems = []
+    for node in suite.root.entries.get("claims", _NOTHING).items:
+        claim = parse(str(node.value))
+        for name in claim.rows:
+            taken = suite.fixed or any(f"{name} ".startswith(f"{label} ") for label in gone)
+            if rows and not taken and not selected(name, placed):
+                problems.append(problem(node, f"there is no row `{name}`; {suggestion(name, rows, 'rows')}"))
+        for name in claim.datasets:
+            if name not in suite.known_datasets and name not in datasets:
+                message = f"there is no dataset or metric `{name}`; {suggestion(name, places)}"
+                problems.append(problem(node, message))
     return problems

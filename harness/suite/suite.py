@@ -36,6 +36,8 @@ class Suite:
     """Every file read, this suite's own last."""
     known_datasets: frozenset[str]
     """Labels of datasets in any layer, selected or not."""
+    known_methods: frozenset[str] = frozenset()
+    """Labels of methods, likewise."""
 
     @property
     def name(self) -> str:
@@ -72,7 +74,16 @@ def load_suite(path: Path | str, preset: str | None = None, settings: Sequence[s
     problems = [*layers.problems, *problems]
     if problems or content is None:
         raise SuiteError(problems)
-    return Suite(Path(path), preset, content, root, fixed, tuple(layers.files), frozenset(layers.datasets))
+    return Suite(
+        Path(path),
+        preset,
+        content,
+        root,
+        fixed,
+        tuple(layers.files),
+        frozenset(layers.datasets),
+        frozenset(layers.methods),
+    )
 
 
 class _Layers:
@@ -82,6 +93,7 @@ class _Layers:
         self.problems: list[Problem] = []
         self.files: list[Path] = []
         self.datasets: set[str] = set()
+        self.methods: set[str] = set()
 
     def load(self, path: Path, chain: tuple[Path, ...], included_at: Node | None = None) -> Node:
         """The file over what it includes."""
@@ -107,6 +119,7 @@ class _Layers:
         """One layer over another: lists select, null takes out, the rest merges."""
         top = self.selected(top, base)
         self.datasets.update(top.entries.get("datasets", _NOTHING).entries)
+        self.methods.update(top.entries.get("methods", _NOTHING).entries)
         merged = merge(base, top)
         entries = dict(merged.entries)
         for section in LABELLED:

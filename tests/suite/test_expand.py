@@ -201,7 +201,7 @@ def test_values_that_tables_ask_for(cells: Expand) -> None:
 VARIANTS: Mapping[str, str] = {
     "title": "title: T\ndescription: other\n",
     "tables": "tables: [{title: x, rows: [method], cost: [], baseline: whiten}]\n",
-    "claims": "claims: [a > b]\n",
+    "claims": "claims: [whiten > chase]\n",
     "presets": "presets: {tiny: {defaults: {epochs: 1}}}\n",
     "skip": "skip: [{method: chase, reason: x}]\n",
 }
