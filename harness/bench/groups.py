@@ -25,8 +25,8 @@ def all_rows(device: torch.device) -> list[Row]:
 
 
 def selected(rows: Iterable[Row], patterns: Sequence[str]) -> list[Row]:
-    """The rows whose "group: name" contains or matches (* and ?) one of the patterns, whatever the case; all without
-    a pattern.
+    """The rows whose "group: name" has one of the patterns (* and ? allowed) in it, whatever the case; all without a
+    pattern.
 
     Raises:
         NoSuchRow: a pattern selects no row.
@@ -44,5 +44,4 @@ def selected(rows: Iterable[Row], patterns: Sequence[str]) -> list[Row]:
 
 
 def _matches(row: Row, pattern: str) -> bool:
-    title, wanted = row.title.lower(), pattern.lower()
-    return wanted in title or fnmatch(title, wanted)
+    return fnmatch(row.title.lower(), f"*{pattern.lower()}*")

@@ -83,7 +83,8 @@ def ours(training: Training, precision: Precision | None = None, work: float = 1
         def steps(count: int) -> tuple[float, float]:
             return views / work, trainer.advance(count)
 
-        return Side(lambda: steps(1)[0], timed=steps, flops=trainer.flops * work / views, precision=chosen)
+        flops = trainer.flops * work / views
+        return Side(lambda: steps(1)[0], timed=steps, flops=flops, precision=chosen, warm_up_calls=1)
 
     return setup
 

@@ -22,6 +22,7 @@ def test_rows_are_chosen_by_group_part_or_pattern():
     assert titles() == [row.title for row in ROWS]
     assert titles("Overheads") == [row.title for row in ROWS if row.group == "overheads"]
     assert titles("32x32x3") == ["augmentation: 32x32x3, 2 views, batch 512"]
+    assert titles("training*byol") == ["training: byol d=2, ResNet-18 of width 16, 32x32, batch 512"]
     assert titles("*diagnostics*", "28x28") == [row.title for row in ROWS if "28x28" in row.name or "diagn" in row.name]
 
 
