@@ -19,6 +19,7 @@ from harness.store.result import CurvePoint
 from harness.streams import stream, stream_seed
 from harness.suite.cell import Cell
 from harness.training.checkpoints import BackgroundWriter, CheckpointError, State
+from harness.training.fused_resnet import fuse_normalisation
 from harness.training.optimisers import build_optimiser
 from harness.training.precision import autocast, check_precision, gradient_scaler
 from harness.training.schedules import set_lr
@@ -99,6 +100,8 @@ class Trainer:
         self.optimiser_spec, self.schedule, self.epochs = cell.optimiser, cell.schedule, cell.epochs
         self.views_per_step = cell.views * cell.batch_size
         self.method = method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cpu":
+            fuse_normalisation(self.method)
         self.optimiser = build_optimiser(method, cell.optimiser)
         self.scaler = gradient_scaler(cell.precision, device)
         self.tally = Tally()
