@@ -105,6 +105,7 @@ class Bench:
         collapsed: bool = False,
         provenance: dict[str, Any] | None = None,
         seconds: float = 10.0,
+        extra: dict[str, Any] | None = None,
         **fields: Any,
     ) -> Result:
         cell = self.plan(**fields).cell
@@ -127,6 +128,7 @@ class Bench:
             diagnostics={"collapsed": collapsed},
             cost=cost,
             provenance=self.provenance(**(provenance or {})),
+            **(extra or {}),
         )
         self.store.save(result)
         return result
