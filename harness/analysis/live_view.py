@@ -6,7 +6,7 @@ No line is longer than the width, and there are no more lines than the height: w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from rich.cells import cell_len
@@ -14,8 +14,9 @@ from rich.text import Text
 
 from harness.analysis.entries import title_of
 from harness.analysis.live import Running, Snapshot
-from harness.progress import duration, first_line, result_text
+from harness.progress import duration, first_line
 from harness.store.progress import RunProgress
+from harness.store.result import Result
 
 COLOURS = {
     "done": "green",
@@ -152,18 +153,35 @@ def _curves(progress: RunProgress, width: int, speed: str) -> list[Text]:
 
 
 def _failures(snapshot: Snapshot, width: int, room: int | None) -> list[Text]:
-    return _section("latest failures", "red", ((name, first_line(why)) for name, why in snapshot.failures), room)
+    """Two lines each: what failed of what, and the message."""
+    items = []
+    for name, failure in snapshot.failures:
+        kind, _, message = failure.partition(": ")
+        items.append([_named(name, kind, "red"), Text(f"  {first_line(message)}")])
+    return _section("latest failures", items, room, most=3)
 
 
 def _finished(snapshot: Snapshot, width: int, room: int | None) -> list[Text]:
-    return _section("latest results", "green", ((name, result_text(r)) for name, r in snapshot.finished), room)
+    return _section("latest results", [[_named(name, _outcome(r), "green")] for name, r in snapshot.finished], room)
 
 
-def _section(title: str, colour: str, items: Iterable[tuple[str, str]], room: int | None, most: int = 5) -> list[Text]:
-    """A heading and a line for each of the first items; none where there is no room for one."""
-    lines = [Text.assemble((name, colour), f": {text}") for name, text in items]
-    fit = most if room is None else min(most, room - 2)
-    return [Text(), Text(title, style="bold"), *lines[:fit]] if lines and fit > 0 else []
+def _outcome(result: Result) -> str:
+    """Accuracies, the linear probe's first."""
+    shown = [name for name in sorted(result.metrics, reverse=True) if name != "linear_top5"]
+    parts = [f"{title_of(name).removesuffix(' %')} {result.metrics[name]:.2f} %" for name in shown]
+    return ", ".join(parts + (["collapsed"] if result.diagnostics.get("collapsed") else []))
+
+
+def _named(name: str, text: str, colour: str) -> Text:
+    return Text.assemble((name, colour), f": {text}")
+
+
+def _section(title: str, items: Sequence[list[Text]], room: int | None, most: int = 5) -> list[Text]:
+    """A heading and the lines of the first items; none where there is no room for one."""
+    if room is not None and items:
+        most = min(most, (room - 2) // len(items[0]))
+    shown = [line for item in items[: max(0, most)] for line in item]
+    return [Text(), Text(title, style="bold"), *shown] if shown else []
 
 
 def _rest(count: int, what: str) -> list[Text]:

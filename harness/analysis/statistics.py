@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 """Of every interval."""
@@ -86,8 +86,8 @@ def mean_interval(values: Sequence[float]) -> Interval:
     sd = float(np.std(values, ddof=1))
     if sd <= _NO_SPREAD:
         return Interval(mean, 0.0, None, None, n)
-    low, high = stats.t.interval(LEVEL, n - 1, loc=mean, scale=sd / n**0.5)
-    return Interval(mean, sd, float(low), float(high), n)
+    half = float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / n**0.5
+    return Interval(mean, sd, mean - half, mean + half, n)
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
@@ -116,7 +116,7 @@ def p_value(interval: Interval, against: float = 0.0) -> float:
     if interval.sd == 0:
         return float(0.5 ** (interval.n - 1))
     t = (interval.mean - against) / (interval.sd / interval.n**0.5)
-    return float(2 * stats.t.sf(abs(t), interval.n - 1))
+    return float(2 * special.stdtr(interval.n - 1, -abs(t)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -139,6 +139,8 @@ def seeds_needed(difference: float, sd: float | None, *, alpha: float = 1 - LEVE
         None where nothing can be said (no spread known, no difference), or more than MOST_SEEDS would be needed. For
         differences that do not vary, the pairs that a test of their sign takes.
     """
+    from scipy import stats  # slow to load, and intervals need none of it
+
     if sd is None or abs(difference) <= _NO_SPREAD:
         return None
     n = np.arange(MIN_PAIRS, MOST_SEEDS + 1)
@@ -158,6 +160,8 @@ def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> McNe
     Raises:
         ValueError: the runs were not evaluated on the same number of images.
     """
+    from scipy import stats  # slow to load
+
     if first.shape != second.shape:
         raise ValueError(f"McNemar's test needs the same images: {first.shape[0]} and {second.shape[0]} were given")
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())

@@ -15,6 +15,7 @@ VERBS = {
     "status": "The state of every cell of a suite.",
     "watch": "A live view of a run in another process or on a cluster.",
     "table": "Write a suite's tables and figures from what is stored, and show them.",
+    "compare": "What changed between two results directories, or two commits.",
     "show": "Everything stored about one cell.",
     "list": "Methods, datasets, backbones or suites.",
     "data": "List, prepare and verify datasets.",

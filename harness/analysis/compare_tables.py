@@ -1,0 +1,165 @@
+"""A comparison as tables with notes, for the terminal and Markdown alike. Computes nothing but through `compare`."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+
+from harness.analysis.compare import Comparison, Pair, Row, changes, provenance_changes
+from harness.analysis.entries import title_of
+from harness.analysis.frame import NOTHING
+from harness.analysis.notes import Note
+from harness.analysis.report.rows import hardware
+from harness.analysis.tables import Table
+from harness.progress import first_line
+
+ID_SHOWN = 8  # digits of an id: enough for `harness show`
+
+
+def tables(found: Comparison, metrics: Sequence[str], name_a: str, name_b: str) -> list[Table]:
+    """Rows with differences and their intervals, then every pair of cells.
+
+    Args:
+        metrics: which, in this order.
+        name_a, name_b: what A and B are, in words.
+    """
+    notes = _notes(found, metrics, name_a, name_b)
+    if not found.rows:
+        return [Table("No cell is in both", ("row",), (), 1, notes)]
+    several = len({row.dataset for row in found.rows}) > 1
+    return [_rows(found, metrics, several, notes), _cells(found, metrics, several)]
+
+
+def _rows(found: Comparison, metrics: Sequence[str], several: bool, notes: tuple[Note, ...]) -> Table:
+    header = ["row", *(["dataset"] if several else []), "seeds"]
+    for metric in metrics:
+        header += [f"{title_of(metric)}, A", "B", "B minus A [95 %]"]
+    body = []
+    for row in found.rows:
+        line = [row.name, *([row.dataset] if several else []), str(len(row.pairs))]
+        for metric in metrics:
+            line += _metric(row, metric)
+        body.append((*line, _ratio(row.views_ratio), _ratio(row.speed_ratio)))
+    return Table("Rows", (*header, "views, B / A", "views/s, B / A"), tuple(body), 2 if several else 1, notes)
+
+
+def _metric(row: Row, metric: str) -> list[str]:
+    """Means over the pairs that both have it, and the paired difference."""
+    values, difference = row.values(metric), row.difference(metric)
+    if not values or difference is None:
+        return [NOTHING] * 3
+    interval = difference.interval
+    if all(a == b for a, b in values):
+        text = "identical"
+    elif interval.low is None:
+        text = f"{interval.mean:+.2f}"
+    else:
+        text = f"{interval.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+    if len(values) < len(row.pairs):
+        text += f", {len(values)} of {len(row.pairs)}"
+    return [f"{statistics.fmean(side):.2f}" for side in zip(*values, strict=True)] + [text]
+
+
+def _cells(found: Comparison, metrics: Sequence[str], several: bool) -> Table:
+    header = ["row", *(["dataset"] if several else []), "seed", "cell"]
+    for metric in metrics:
+        header += [f"{title_of(metric)}, A", "B", "B minus A"]
+    body = []
+    for row in found.rows:
+        for pair in row.pairs:
+            line = [row.name, *([row.dataset] if several else []), str(pair.a.cell.seed), _ids(pair)]
+            for metric in metrics:
+                line += _values(pair, metric)
+            body.append((*line, _ratio(Row(row.name, row.dataset, (pair,)).speed_ratio)))
+    return Table("Cells", (*header, "views/s, B / A"), tuple(body), 4 if several else 3)
+
+
+def _values(pair: Pair, metric: str) -> list[str]:
+    sides = [
+        f"{result.metrics[metric]:.2f}" if result.status == "done" and metric in result.metrics else result.status
+        for result in (pair.a, pair.b)
+    ]
+    value = pair.value(metric)
+    if value is None:
+        return [*sides, NOTHING]
+    return [*sides, "identical" if value[0] == value[1] else f"{value[1] - value[0]:+.2f}"]
+
+
+def _ids(pair: Pair) -> str:
+    a, b = pair.a.id[:ID_SHOWN], pair.b.id[:ID_SHOWN]
+    return a if a == b else f"{a} → {b}"
+
+
+def _ratio(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}"
+
+
+def _notes(found: Comparison, metrics: Sequence[str], name_a: str, name_b: str) -> tuple[Note, ...]:
+    pairs = found.pairs
+    sections = [
+        ("What is compared", [f"A: {name_a}", f"B: {name_b}", *_agreement(found)]),
+        ("What was changed in the cells", [_change(*key, n, len(pairs)) for key, n in changes(pairs).items()]),
+        (
+            "What differs in code, libraries and machine",
+            [f"{name}: {_side(a)} in A, {_side(b)} in B" for name, a, b in provenance_changes(pairs)],
+        ),
+        ("Other outcome", [text for pair in pairs if (text := _outcome(pair))]),
+        ("Speed", _speed(pairs)),
+        ("How to read it", _reading(found, metrics)),
+        ("Only in A", list(found.only_a)),
+        ("Only in B", list(found.only_b)),
+    ]
+    return tuple(Note(heading, tuple(lines)) for heading, lines in sections if lines)
+
+
+def _agreement(found: Comparison) -> list[str]:
+    pairs = found.pairs
+    if not pairs:
+        return []
+    same = sum(not pair.changed for pair in pairs)
+    equal = sum(pair.a.status == pair.b.status == "done" and pair.a.metrics == pair.b.metrics for pair in pairs)
+    counts = f"{len(pairs)} pairs of cells: {same} the same cell, {len(pairs) - same} changed"
+    return [f"{counts}; {equal} have exactly the same metrics"]
+
+
+def _change(path: str, before: str, after: str, count: int, pairs: int) -> str:
+    return f"{path}: {before} in A, {after} in B" + ("" if count == pairs else f" ({count} of {pairs} pairs)")
+
+
+def _side(values: Sequence[str]) -> str:
+    return ", ".join(values) or NOTHING
+
+
+def _outcome(pair: Pair) -> str:
+    """What happened to a cell that ended differently, or collapsed in one of the two."""
+    told = []
+    for name, result in (("A", pair.a), ("B", pair.b)):
+        failure = f", {result.failure.kind}: {first_line(result.failure.message)}" if result.failure else ""
+        collapsed = " and collapsed" if result.diagnostics.get("collapsed") else ""
+        told.append((f"{result.status}{collapsed}", f"{result.status}{collapsed} in {name}{failure}"))
+    if told[0][0] == told[1][0]:
+        return ""
+    return f"{pair.a.cell.method}, seed {pair.a.cell.seed}, cell {_ids(pair)}: {told[0][1]}; {told[1][1]}"
+
+
+def _speed(pairs: Sequence[Pair]) -> list[str]:
+    """On which hardware speeds are compared, and where they are not."""
+    timed = [pair for pair in pairs if pair.trained]
+    same = Counter(hardware(pair.a) for pair in timed if pair.same_hardware)
+    apart = Counter((hardware(pair.a), hardware(pair.b)) for pair in timed if not pair.same_hardware)
+    lines = [f"compared on {name} ({_pairs(count)})" for name, count in sorted(same.items())]
+    return lines + [f"not compared: A on {a}, B on {b} ({_pairs(n)})" for (a, b), n in sorted(apart.items())]
+
+
+def _pairs(count: int) -> str:
+    return f"{count} pair{'s' * (count != 1)}"
+
+
+def _reading(found: Comparison, metrics: Sequence[str]) -> list[str]:
+    if not found.pairs or not metrics:
+        return []
+    return [
+        "Numbers of rows are means over the seeds that both sides have; intervals are Student's, of the differences "
+        "seed by seed. One seed has no interval, nor have differences that do not vary."
+    ]

@@ -1,0 +1,151 @@
+"""`harness compare`: two results directories, or two commits of one, beside each other."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from harness.cli.session import BAD_ARGUMENTS, data_option, friendly, open_session, results_option
+
+if TYPE_CHECKING:
+    from harness.analysis.compare import Comparison
+    from harness.store.result import Result
+    from harness.store.store import Store
+
+FELL = 1
+
+
+@dataclass(frozen=True)
+class _Side:
+    name: str
+    """What it is, in words."""
+    results: tuple[Result, ...]
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--suite", type=click.Path(path_type=Path), default=None, help="Compare its cells only, by its names.")
+@click.option("--preset", default=None, metavar="NAME", help="A preset of the suite.")
+@click.option("--metric", "metrics", multiple=True, help="Such as linear_top1; repeatable. By default all but top-5.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Write Markdown here too."
+)
+@click.option(
+    "--fail-on-drop",
+    type=click.FloatRange(min=0),
+    default=None,
+    metavar="POINTS",
+    help="Exit with 1 if a row of B is more than so many points below A with its whole interval, or a cell that was "
+    "done in A failed in B.",
+)
+@results_option
+@data_option
+@friendly
+def command(
+    a: str,
+    b: str,
+    suite: Path | None,
+    preset: str | None,
+    metrics: tuple[str, ...],
+    output: Path | None,
+    fail_on_drop: float | None,
+    results: Path,
+    data_dir: str | None,
+) -> None:
+    """What changed from A to B, and by how much: two results directories, or two commits of the results directory.
+
+    A directory holds `cells`, as `harness run` fills it. Anything else is taken for a commit of the repository that
+    tracks --results, such as `HEAD~1`, whose committed results are read. Cells are matched by their id, or else with
+    the one that differs least.
+    """
+    from harness.analysis.compare import compare
+    from harness.analysis.compare_tables import tables
+    from harness.analysis.markdown import document
+    from harness.analysis.render import render
+    from harness.store.atomic import write_text
+    from harness.store.commits import CommitError
+
+    names = _names(suite, preset, results, data_dir) if suite else {}
+    with tempfile.TemporaryDirectory(prefix="harness-compare-") as scratch:
+        try:
+            sides = [_side(text, results, Path(scratch) / str(place)) for place, text in enumerate((a, b))]
+        except CommitError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(BAD_ARGUMENTS)
+    first, second = ([r for r in side.results if not suite or r.id in names] for side in sides)
+    found = compare(first, second, names)
+    wanted = _metrics(found, metrics)
+    made = tables(found, wanted, sides[0].name, sides[1].name)
+    Console().print(render(made))
+    if output is not None:
+        write_text(output, document("What changed from A to B", made))
+        click.echo(f"written: {output}")
+    if fail_on_drop is not None:
+        _judge(found, wanted, fail_on_drop)
+
+
+def _side(text: str, results: Path, scratch: Path) -> _Side:
+    """The results of a directory, or of a commit.
+
+    Raises CommitError if it is neither.
+    """
+    from harness.cli.session import open_store
+    from harness.store.commits import checkout_results
+    from harness.store.store import Store
+
+    if Path(text).is_dir():
+        store = Store(Path(text)) if Path(text).name == "cells" else open_store(Path(text))
+        return _read(text, store)
+    store, commit = checkout_results(text, results / "cells", scratch)
+    return _read(f"{text}, commit {commit[:12]}" if not commit.startswith(text) else f"commit {commit[:12]}", store)
+
+
+def _read(name: str, store: Store) -> _Side:
+    """What may be believed; what may not is counted in the name, with its reason."""
+    found = tuple(store.results())
+    known = {result.id for result in found}
+    unread = [id_ for id_ in store.ids() if id_ not in known and (store.directory(id_) / "result.json").exists()]
+    said = f"{name} ({len(found)} results"
+    return _Side(said + (f"; {len(unread)} not read: {store.why_not(unread[0])}" if unread else "") + ")", found)
+
+
+def _names(suite: Path, preset: str | None, results: Path, data_dir: str | None) -> dict[str, str]:
+    """Cell id -> row, of a suite's cells as planned and as stored where the dataset is not on this machine."""
+    session = open_session(suite, preset, (), results, data_dir)
+    planned = {placed.id: placed.row for placed in session.expansion.planned}
+    return planned | {record.cell.id: record.placed.row for record in session.records()}
+
+
+def _metrics(found: Comparison, asked: Sequence[str]) -> list[str]:
+    """Those asked for, or else all that both sides have but top-5."""
+    unknown = [name for name in asked if name not in found.metrics]
+    if unknown and found.pairs:
+        known = ", ".join(found.metrics) or "none"
+        click.echo(f"error: no pair of cells has the metric `{unknown[0]}` on both sides; they have: {known}", err=True)
+        sys.exit(BAD_ARGUMENTS)
+    return list(dict.fromkeys(asked)) or [name for name in found.metrics if name != "linear_top5"]
+
+
+def _judge(found: Comparison, metrics: Sequence[str], points: float) -> None:
+    """Say what fell by more, and exit with 1 if anything did."""
+    from harness.analysis.entries import title_of
+
+    lost = [pair for pair in found.pairs if pair.a.status == "done" and pair.b.status == "failed"]
+    verdicts = [(row, metric, row.fell(metric, points)) for row in found.rows for metric in metrics]
+    for row, metric, fell in verdicts:
+        if fell:
+            click.echo(f"{row.name} on {row.dataset}: {title_of(metric)} fell by more than {points:g} points", err=True)
+    if lost:
+        click.echo(f"cells that were done in A and failed in B: {len(lost)}", err=True)
+    if unsure := sum(fell is None for _, _, fell in verdicts):
+        click.echo(f"differences of one seed or none, which are not judged: {unsure}", err=True)
+    if lost or any(fell for _, _, fell in verdicts):
+        sys.exit(FELL)
