@@ -51,6 +51,17 @@ def test_plain_lines():
     ]
 
 
+def test_cells_that_run_at_once_are_counted_apart():
+    stream = io.StringIO()
+    watcher = PlainWatcher(2, stream)
+    watcher.started("a", "x")
+    watcher.started("b", "y")
+    watcher.ended("b", "interrupted", None)
+    lines = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
+    assert lines[:2] == ["[1/2] x: started (a)", "[2/2] y: started (b)"]
+    assert lines[2].startswith("[1/2] y: interrupted")
+
+
 def test_plain_lines_are_not_too_many():
     stream = io.StringIO()
     watcher = PlainWatcher(1, stream, every=30.0)

@@ -25,7 +25,7 @@ from harness.store.provenance import collect, utc_now
 from harness.store.result import CurvePoint, Failure, Result
 
 CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGTRAP}
-KEPT = "its last checkpoint is kept, and the same command goes on from there"
+KEPT = "the same command goes on from its last checkpoint, if it had one"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """How devices and threads are dealt out, and what a worker's death is called."""
 
+import re
 import signal
 from pathlib import Path
 
@@ -61,6 +62,5 @@ def test_a_device_by_its_number_is_every_workers(monkeypatch):
     ],
 )
 def test_a_death_has_a_cause_and_advice(code, text):
-    with pytest.raises(AssertionError, match=text):
-        raise AssertionError(cause_of_death(code))
-    assert "the same command goes on from there" in cause_of_death(code)
+    assert re.search(text, cause_of_death(code))
+    assert "the same command goes on from its last checkpoint" in cause_of_death(code)
