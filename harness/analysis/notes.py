@@ -64,7 +64,7 @@ def _reading(cells: Cells, records: list[Record], measures: Collection[str]) -> 
         if len({_without_seed(record.cell) for record in group}) > 1:
             lines.append(f"The entry of {_name(group[0])} mixes cells that differ by more than their seed.")
     rules = {record.cell.evaluation.collapse for record in records if record.collapsed}
-    lines += [f"Collapsed: {_rule(rule)}." for rule in sorted(rules, key=repr)]
+    lines += [f"Collapsed: {rule_text(rule)}." for rule in sorted(rules, key=repr)]
     return lines + [text for measure, text in _COST_NOTES.items() if measure in measures]
 
 
@@ -112,7 +112,8 @@ def _name(record: Record) -> str:
     return f"{record.placed.row} ({record.placed.dataset}, seed {record.cell.seed}, cell {record.cell.id})"
 
 
-def _rule(rule: CollapseSpec) -> str:
+def rule_text(rule: CollapseSpec) -> str:
+    """When a run counts as collapsed, in words."""
     return (
         f"std x sqrt(D) of the normalised features below {rule.min_std:g}, or RankMe below "
         f"{100 * rule.min_rank_fraction:g} % of D, on {rule.consecutive} evaluations in a row (all, if fewer)"

@@ -1,0 +1,98 @@
+"""The sentence at the top: which row leads, and from which others the seeds do not tell it apart. Owns its wording.
+
+By the rule that sets entries in bold (`lines.mark_best`): only rows with every planned seed are compared, by the 95 %
+interval of their paired difference; controls and rows that collapsed are no competitors. Controls are named where they
+are higher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.analysis.entries import title_of
+from harness.analysis.report.rows import Row
+from harness.analysis.statistics import Difference, paired_difference
+
+_NAMED = 4  # rows named one by one in a sentence
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The rows of one dataset under one metric."""
+
+    leader: Row
+    """Highest mean among the rows that compete."""
+    behind: tuple[Row, ...]
+    """Those that the leader is above: the interval of the paired difference excludes zero."""
+    level: tuple[tuple[Row, Difference | None], ...]
+    """Those that it is not to be told apart from, nearest first."""
+    incomplete: int
+    """Rows with a seed missing, which are not compared."""
+
+
+def by_seed(row: Row, measure: str) -> dict[int, float]:
+    """A metric of each seed that is done."""
+    return {result.cell.seed: result.metrics[measure] for result in row.done if measure in result.metrics}
+
+
+def standing(rows: Sequence[Row], metric: str) -> Standing | None:
+    """Compare the rows of one dataset; None where no row is complete."""
+    competing = [row for row in rows if not row.control and not (row.done and row.collapsed == len(row.records))]
+    complete = [row for row in competing if row.mean(metric) is not None]
+    if not complete:
+        return None
+    order = sorted(complete, key=lambda row: -(row.mean(metric) or 0.0))
+    leader, others = order[0], order[1:]
+    differences = [paired_difference(by_seed(leader, metric), by_seed(row, metric)) for row in others]
+    clear = [difference is not None and difference.interval.excludes(0.0) for difference in differences]
+    behind = tuple(row for row, apart in zip(others, clear, strict=True) if apart)
+    level = tuple((row, d) for row, d, apart in zip(others, differences, clear, strict=True) if not apart)
+    return Standing(leader, behind, level, len(competing) - len(complete))
+
+
+def sentence(rows: Sequence[Row], dataset: str, metric: str) -> str:
+    """Who leads on a dataset, as plain text."""
+    here = [row for row in rows if row.dataset == dataset]
+    found = standing(here, metric)
+    if found is None:
+        return f"On {dataset} no row has all its seeds yet, so there is no answer."
+    leader, mean = found.leader, found.leader.mean(metric) or 0.0
+    seeds = len(leader.records)
+    count = f"{seeds} seed{'s' * (seeds != 1)}"
+    parts = [f"On {dataset}, {leader.name} has the highest {_measure(metric)}, {mean:.2f} %"]
+    if not found.level and not found.behind:
+        parts.append("; there is no other row to compare it with")
+    elif not found.level:
+        parts.append(f", and with {count} it is above every other method")
+    else:
+        names = _names([row.name for row, _ in found.level])
+        parts.append(f", but with {count} is not to be told apart from {names}")
+        parts.append(f"; it is above {_names([row.name for row in found.behind])}" if found.behind else "")
+    text = "".join(parts) + "."
+    higher = [row.name for row in here if row.control and (row.mean(metric) or 0.0) > mean]
+    if higher:
+        text += f" Controls that are higher: {_names(higher)}."
+    needed = found.level[0][1].seeds_needed if found.level and found.level[0][1] else None
+    if needed is not None:
+        text += f" To tell it from {found.level[0][0].name} would need about {needed} seeds."
+    if found.incomplete:
+        text += f" Not compared, with seeds missing: {found.incomplete} row{'s' * (found.incomplete > 1)}."
+    return text
+
+
+def counts(statuses: Mapping[str, int]) -> str:
+    """`22 of 24 cells done, 1 failed, 1 pending`."""
+    total = sum(statuses.values())
+    others = [f"{count} {status}" for status, count in statuses.items() if status != "done" and count]
+    return ", ".join([f"{statuses.get('done', 0)} of {total} cells done", *others])
+
+
+def _measure(metric: str) -> str:
+    return title_of(metric).removesuffix(" %")
+
+
+def _names(names: Sequence[str]) -> str:
+    if len(names) > _NAMED + 1:
+        return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} others"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

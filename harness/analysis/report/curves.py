@@ -1,0 +1,64 @@
+"""Curves of training, thinned and rounded for the page. Owns no arithmetic but rounding and the mean of seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from harness.analysis.report.readings import is_number
+from harness.analysis.report.rows import Row
+
+POINTS = 120  # of one curve: more than a screen's column of pixels can tell apart is not needed
+_LEFT_OUT = ("lr", "_dimensions", "_nonfinite_rows")
+
+
+def measures_of(rows: Iterable[Row]) -> list[str]:
+    """Names of what was read more than once in some run: accuracies first, then loss, then diagnostics."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        for run in row.readings:
+            own: dict[str, int] = {}
+            for reading in run:
+                for name in reading.values:
+                    own[name] = own.get(name, 0) + 1
+            counts = {name: max(counts.get(name, 0), own.get(name, 0)) for name in {**counts, **own}}
+    kept = [name for name, count in counts.items() if count > 1 and not name.endswith(_LEFT_OUT)]
+    return sorted(kept, key=lambda name: (not name.endswith("_top1"), name != "loss", name))
+
+
+def curve(row: Row, measure: str) -> dict[str, Any] | None:
+    """Epochs, views, mean seconds and every seed's values where all seeds that are done have a reading.
+
+    Returns None where there is none.
+    """
+    found = [{r.epoch: r for r in run if measure in r.values} for run in row.readings]
+    runs = [run for run in found if run]
+    if not runs:
+        return None
+    epochs = thinned(sorted(set.intersection(*(set(run) for run in runs))), POINTS)
+    seconds = [_mean([run[epoch].seconds for run in runs]) for epoch in epochs]
+    seeds = [result.cell.seed for result, run in zip(row.done, found, strict=True) if run]
+    return {
+        "epoch": epochs,
+        "views": [runs[0][epoch].views for epoch in epochs],
+        "seconds": [rounded(value) for value in seconds],
+        "seeds": seeds,
+        "values": [[rounded(run[epoch].values[measure]) for epoch in epochs] for run in runs],
+    }
+
+
+def thinned(items: Sequence[int], count: int) -> list[int]:
+    """At most so many of the items, evenly spread, first and last among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+
+
+def rounded(value: Any) -> float | None:
+    """Five significant digits; None for what is not a finite number."""
+    return float(f"{value:.5g}") if is_number(value) else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None

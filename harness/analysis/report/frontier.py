@@ -1,0 +1,99 @@
+"""Accuracy against what it cost: which rows none beats at their price, and when a row first reached an accuracy.
+
+Owns the rule that seconds, memory and energy are compared on the same hardware alone, and that controls are no
+competitors: one that sees labels, or trains nothing, is drawn and never in the front.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.analysis.report.rows import Row
+
+COSTS = ("train_flops", "views_seen", "train_seconds", "peak_memory_bytes", "energy_joules")
+OF_HARDWARE = ("train_seconds", "peak_memory_bytes", "energy_joules")
+"""Costs that depend on the machine."""
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of (cost, accuracy) that no other point equals or beats in both and beats in one, by rising cost."""
+    front: list[int] = []
+    best = -math.inf
+    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
+    for index in order:
+        cost, accuracy = points[index]
+        if accuracy > best:
+            best = accuracy
+            front.append(index)
+        elif front and points[front[-1]] == (cost, accuracy):
+            front.append(index)
+    return front
+
+
+def fronts(rows: Sequence[Row], cost: str, metric: str) -> list[int]:
+    """Indices of the rows of one dataset on the front; each hardware has its own where the cost depends on it."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, row in enumerate(rows):
+        if row.control or not row.mean(cost) or row.mean(metric) is None:
+            continue
+        if cost in OF_HARDWARE and len(row.hardware) != 1:
+            continue  # seeds on different machines have no common price
+        groups.setdefault(row.hardware if cost in OF_HARDWARE else (), []).append(index)
+    found = []
+    for members in groups.values():
+        points = [(row.mean(cost) or 0.0, row.mean(metric) or 0.0) for row in (rows[i] for i in members)]
+        found += [members[i] for i in pareto(points)]
+    return found
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When the runs of a row first showed an accuracy, at the cadence of their evaluations."""
+
+    runs: int
+    """That reached it."""
+    of: int
+    """That were done."""
+    epochs: float | None
+    """Means over the runs; None unless all reached it, and for seconds unless all recorded them on one hardware."""
+    views: float | None
+    seconds: float | None
+
+
+def reached(row: Row, metric: str, accuracy: float) -> Reached:
+    """First reading at or above the accuracy, in per cent, of each run that is done."""
+    first = []
+    for run in row.readings:
+        hits = [reading for reading in run if reading.values.get(metric, -math.inf) >= accuracy]
+        first += hits[:1]
+    count = len(row.done)
+    if not first or len(first) < count:
+        return Reached(len(first), count, None, None, None)
+    seconds = [reading.seconds for reading in first if reading.seconds is not None]
+    timed = len(seconds) == count and len(row.hardware) == 1
+    return Reached(
+        count,
+        count,
+        sum(reading.epoch for reading in first) / count,
+        sum(reading.views for reading in first) / count,
+        sum(seconds) / count if timed else None,
+    )
+
+
+def thresholds(rows: Sequence[Row], metric: str) -> list[float]:
+    """At most four whole accuracies between the median run's first and best reading, of the rows of one dataset that are
+    no controls; empty where there are no curves of it."""
+    runs = [run for row in rows if not row.control for run in row.readings]
+    read = [[reading.values[metric] for reading in run if metric in reading.values] for run in runs]
+    read = [values for values in read if len(values) > 1]
+    if not read:
+        return []
+    low = sorted(values[0] for values in read)[len(read) // 2]
+    high = sorted(max(values) for values in read)[len(read) // 2]
+    whole = range(math.ceil(low), math.floor(high) + 1)
+    if not whole:
+        return []
+    picked = [whole[round(i * (len(whole) - 1) / 3)] for i in range(4)]
+    return [float(value) for value in dict.fromkeys(picked)]

@@ -1,0 +1,117 @@
+"""Puts the page together from its parts. Owns the order of things and the file's bytes; the template owns its words.
+
+Everything a suite or a run wrote (labels, tracebacks, suite files) is text and is escaped as such by jinja2; the data
+of the script is JSON in which `<` cannot occur. No clock is read, and no address is in the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from harness.analysis.claims import Verdict
+from harness.analysis.frame import Record
+from harness.analysis.references import Reference
+from harness.analysis.report import runs
+from harness.analysis.report.answer import counts, sentence
+from harness.analysis.report.data import payload
+from harness.analysis.report.projection import Projections
+from harness.analysis.report.rows import rows_of
+from harness.analysis.report.summaries import cost_table, curve_tables, panel, waits
+from harness.analysis.report.table_view import view
+from harness.analysis.tables import Table, build
+from harness.suite.models import TableSpec
+
+_SCRIPTS = ("chart.js", "panels.js", "table.js")
+_TOLD_ELSEWHERE = ("Failed", "Skipped", "No data", "Not done", "Stale", "Code, libraries and devices")
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything the page is made of."""
+
+    title: str
+    description: str | None
+    records: Sequence[Record]
+    specs: Sequence[TableSpec]
+    """The suite's tables; without any, one of methods against datasets."""
+    references: Sequence[Reference]
+    verdicts: Sequence[Verdict]
+    controls: Collection[str]
+    """Names of methods that are controls."""
+    classes: Mapping[str, Sequence[str]]
+    """Dataset label -> names of its classes, where they are known."""
+    files: Sequence[tuple[str, str]]
+    """(path as given, text) of every suite file read, the suite's own last."""
+    command: str
+    """What was asked for: the suite, its preset and its settings."""
+
+
+def render(material: Material, cache: Path | None = None) -> str:
+    """The page.
+
+    Args:
+        cache: file of computed projections (see `projection`).
+    """
+    specs = material.specs or (TableSpec(),)
+    records = runs.unique(material.records)
+    rows = rows_of(material.records, material.controls)
+    projections = Projections(cache)
+    baseline = next((spec.baseline for spec in specs if spec.baseline is not None), None)
+    data = payload(rows, projections, material.classes, baseline)
+    projections.save()
+    metric = specs[0].metrics[0]
+    return _template().render(
+        material=material,
+        style=Markup(_text("style.css")),
+        script=Markup("\n".join(_text(name) for name in _SCRIPTS)),
+        data=data,
+        answers=[sentence(rows, name, metric) for name in data["datasets"]],
+        counts=counts(runs.statuses(records)),
+        views=[_view(material, spec) for spec in specs],
+        notes_elsewhere=_TOLD_ELSEWHERE,
+        laid_out=[table for spec in specs if _has_a_layout(spec) for table in _laid_out(material, spec)],
+        curve_tables=curve_tables(rows),
+        cost_tables=[cost_table(rows, name, metric) for name in data["datasets"]],
+        waits=[waits(rows, name) for name in data["datasets"]],
+        panels=[panel(row, index) for index, row in enumerate(rows) if row.done],
+        failures=runs.failures(records),
+        groups=runs.groups(records),
+        provenance=runs.provenance(records),
+        cells=runs.cells(records),
+        cell_columns=runs.CELL_COLUMNS,
+    )
+
+
+def _template() -> jinja2.Template:
+    loader = jinja2.FunctionLoader(_text)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
+    return environment.get_template("page.html")
+
+
+def _text(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _view(material: Material, spec: TableSpec) -> Any:
+    chosen = [record for record in material.records if record.placed.matches(spec.where)]
+    title = spec.title or material.title
+    return view(title, spec, chosen, material.references, material.controls) if chosen else None
+
+
+def _has_a_layout(spec: TableSpec) -> bool:
+    """Whether the suite lays the table out in a way of its own, which the long table does not show."""
+    return (spec.layout, spec.rows, spec.columns) != ("table", (), ("dataset",))
+
+
+def _laid_out(material: Material, spec: TableSpec) -> list[Table]:
+    return build(material.title, [spec], material.records, material.references, controls=material.controls)

@@ -1,0 +1,156 @@
+"""The page's table: a line for each row and dataset, sortable, with intervals, differences and cost. Owns what stands
+in its entries and by what they are sorted; the numbers are `Entry`'s and `lines`'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.analysis.entries import Entry, title_of
+from harness.analysis.frame import COSTS, NOTHING, Record
+from harness.analysis.lines import Line as StatisticsLine
+from harness.analysis.references import Reference
+from harness.analysis.statistics import LEVEL, Interval
+from harness.analysis.tables import Table, build
+from harness.suite.models import TableSpec
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column's heading."""
+
+    title: str
+    number: bool = True
+    below: str = ""
+    """A second, quiet line of the heading."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry."""
+
+    text: str
+    sort: str | None = None
+    """What it is sorted by; "" sorts last, None sorts by the text."""
+    below: str = ""
+    """The interval, on a line of its own."""
+    bold: bool = False
+    marks: tuple[tuple[str, str], ...] = ()
+    """(kind, text) of the labels beside it: collapsed, stale, failed, missing."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table."""
+
+    method: str
+    dataset: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """A table as the template reads it."""
+
+    title: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    source: Table = field(repr=False)
+    """Its notes and statistics are printed below it."""
+
+
+def view(
+    title: str,
+    spec: TableSpec,
+    records: Sequence[Record],
+    references: Sequence[Reference],
+    controls: Collection[str],
+) -> View:
+    """One table of the suite, with the datasets down its side, whatever layout the suite gives it.
+
+    Args:
+        controls: methods that are never marked as best.
+    """
+    across = spec.model_copy(update={"layout": "table", "rows": (), "columns": ("dataset",)})
+    tables = build(title, [across], records, references, controls=controls)
+    entries = {place: entry for table in tables for place, entry in table.entries.items()}
+    columns = dict.fromkeys(column for _, column, _ in entries)
+    rows = dict.fromkeys(row for row, _, _ in entries)
+    places = [(row, column) for column in columns for row in rows if entries[row, column, spec.metrics[0]].records]
+    statistics = {line.place: line for line in tables[0].lines}
+    found: list[tuple[Column, list[Item]]] = []
+    for measure in (*spec.metrics, *spec.cost):
+        down = [entries[row, column, measure] for row, column in places]
+        found += _measured(measure, down, [statistics.get((*place, measure)) for place in places])
+    records_of = [entries[row, column, spec.metrics[0]].records for row, column in places]
+    named = [*(Column(name, number=False) for name in tables[0].header[: tables[0].labels])]
+    named += [Column("dataset", number=False)] if len(columns) > 1 else []
+    lines = []
+    for at, (row, column) in enumerate(places):
+        placed = records_of[at][0].placed
+        names = (*row, *column) if len(columns) > 1 else row
+        items = (*(Item(text) for text in names), _runs(records_of[at]), *(items[at] for _, items in found))
+        lines.append(Line(placed.label, placed.dataset, items))
+    runs = Column("runs", below="done of planned")
+    return View(title, (*named, runs, *(column for column, _ in found)), tuple(lines), tables[0])
+
+
+def _measured(
+    measure: str, entries: Sequence[Entry], statistics: Sequence[StatisticsLine | None]
+) -> list[tuple[Column, list[Item]]]:
+    """A measure's own column, then published numbers and the difference to the baseline, if there are any."""
+    title = title_of(measure)
+    if measure in COSTS:
+        return [(Column(title), [Item(entry.text, _sort(entry.mean)) for entry in entries])]
+    found = [(Column(title, below="mean ± sd [95 %]"), [_metric(entry) for entry in entries])]
+    if any(entry.published is not None for entry in entries):
+        items = [Item(e.published_text, _sort(e.published.value if e.published else None)) for e in entries]
+        found.append((Column("published", below="(ours minus it)"), items))
+    baseline = next((line.baseline for line in statistics if line is not None and line.baseline), None)
+    if baseline is not None:
+        below = f"{title} [95 %]"
+        found.append((Column(f"minus {baseline}", below=below), [_difference(line) for line in statistics]))
+    return found
+
+
+def _metric(entry: Entry) -> Item:
+    interval = entry.interval
+    if interval is None:
+        return Item(NOTHING, "")
+    text = f"{interval.mean:.2f}" + ("" if interval.sd is None else f" ± {interval.sd:.2f}")
+    return Item(text, _sort(interval.mean), _bounds(interval, "{:.2f}"), entry.best)
+
+
+def _difference(line: StatisticsLine | None) -> Item:
+    """With an arrow where a test, corrected by Holm, finds it."""
+    if line is None or line.difference is None:
+        return Item(NOTHING, "")
+    mean = line.difference.interval.mean
+    arrow = (" ▲" if mean > 0 else " ▼") if line.p is not None and line.p <= 1 - LEVEL else ""
+    return Item(f"{mean:+.2f}{arrow}", _sort(mean), _bounds(line.difference.interval, "{:+.2f}"))
+
+
+def _runs(records: Sequence[Record]) -> Item:
+    done = [record for record in records if record.status == "done"]
+    counted: Mapping[str, int] = {
+        "collapsed": sum(record.collapsed for record in done),
+        "stale": sum(record.stale is not None for record in done),
+    }
+    left = [record.status for record in records if record.status != "done"]
+    marks = [(kind, kind if n == len(records) else f"{n} {kind}") for kind, n in counted.items() if n]
+    marks += [
+        (status if status == "failed" else "missing", f"{left.count(status)} {status}")
+        for status in dict.fromkeys(left)
+    ]
+    return Item(f"{len(done)} of {len(records)}", str(len(done)), marks=tuple(marks))
+
+
+def _bounds(interval: Interval, form: str) -> str:
+    if interval.low is None or interval.high is None:
+        return ""
+    return f"[{form.format(interval.low)}, {form.format(interval.high)}]"
+
+
+def _sort(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
