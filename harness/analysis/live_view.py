@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from harness.analysis.entries import title_of
@@ -189,10 +189,13 @@ def _rest(count: int, what: str) -> list[Text]:
 
 
 def _spread(left: str, right: str, width: int) -> Text:
-    """One to the left and one to the right edge; the left one is cut where both do not fit."""
+    """One to the left and one to the right edge; where both do not fit, the left one is cut before its seed."""
     room = max(8, width - cell_len(right) - 2)
+    if cell_len(left) > room:
+        rest, comma, seed = left.rpartition(",")
+        head = set_cell_size(rest, max(1, room - 1 - cell_len(comma + seed)))
+        left = set_cell_size(f"{head.rstrip()}…{comma}{seed}", room).rstrip()
     name = Text(left, style="cyan")
-    name.truncate(room, overflow="ellipsis")
     space = max(1, width - cell_len(name.plain) - cell_len(right))
     return name.append(" " * space).append(right, style="default")
 

@@ -30,18 +30,24 @@ def command(session: Session) -> None:
         colour = COLOURS.get(record.status)
         state = f"[{colour}]{record.status}[/]" if colour else record.status
         cells = (record.placed.id, record.placed.row, record.placed.dataset, str(record.cell.seed))
-        shown.add_row(*map(escape, cells), state, escape(_remark(record)))
+        shown.add_row(*map(escape, cells), state, escape(_remark(session, record)))
     console.print(shown)
     print_summary(console, records, estimated_seconds(session, records))
     print_missing(session, console)
 
 
-def _remark(record: Record) -> str:
-    from harness.progress import first_line, result_text
+def _remark(session: Session, record: Record) -> str:
+    from harness.progress import duration, first_line, result_text
 
     remarks = ["stale"] if record.stale else []
     if record.result is not None:
         remarks.append(result_text(record.result))
     elif record.reason:
         remarks.append(first_line(record.reason))
+    said = session.store.read_progress(record.placed.id) if record.status == "running" else None
+    if said is not None and said.stage == "evaluating":
+        remarks.append("evaluating")
+    elif said is not None:
+        left = "" if said.seconds_left is None else f", {duration(said.seconds_left)} left"
+        remarks.append(f"epoch {said.epoch}/{said.epochs}{left}")
     return ", ".join(remarks)
