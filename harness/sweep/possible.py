@@ -47,7 +47,7 @@ def possible(
         refused: why a point cannot be run.
     """
     discrete = [s for s in settings if isinstance(s.domain, Options)]
-    fixed = {s.name: s.domain.readable(s.domain.low) for s in settings if isinstance(s.domain, Range)}
+    fixed = {s.name: s.domain.low for s in settings if isinstance(s.domain, Range)}
     everything = product(*(s.domain.values for s in discrete if isinstance(s.domain, Options)))
     kept, reasons = [], dict[str, None]()
     for number, choice in enumerate(islice(everything, MOST_COMBINATIONS)):

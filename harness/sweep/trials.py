@@ -2,7 +2,7 @@
 are entered, claimed and settled; runs none.
 
 In Optuna's storage a trial that failed is `PRUNED` without a reading, the only way of telling a sampler "worse than all
-others" without inventing a number; `outcome` says what it was.
+others" without inventing a number; its `ending` says what it was.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Trial:
     @property
     def state(self) -> State:
         """`running` until it is settled, whether or not a process is at work on it."""
-        return cast(State, self.frozen.user_attrs["outcome"]) if self.ended else "running"
+        return cast(State, self._ending["state"]) if self.ended else "running"
 
     @property
     def value(self) -> float | None:
@@ -76,14 +76,16 @@ class Trial:
 
     @property
     def epochs(self) -> int | None:
-        found = self.frozen.user_attrs.get("epochs")
-        return None if found is None else int(found)
+        return cast(int | None, self._ending.get("epochs"))
 
     @property
     def seconds(self) -> float | None:
         """Of training and evaluation; 0 for a repeated point."""
-        found = self.frozen.user_attrs.get("seconds")
-        return None if found is None else float(found)
+        return cast(float | None, self._ending.get("seconds"))
+
+    @property
+    def _ending(self) -> dict[str, Any]:
+        return cast(dict[str, Any], self.frozen.user_attrs.get("ending", {}))
 
 
 class Trials:
@@ -146,12 +148,9 @@ class Trials:
         value = result.metrics.get(self.spec.metric) if result and result.status == "done" else None
         outcome = "done" if value is not None else "pruned" if result and result.status == "pruned" else "failed"
         repeated = any(t.cell_id == trial.cell_id and t.index < trial.index for t in self.all())
+        ending = {"state": outcome, **_facts(trial.cell, result, repeated), **({"message": message} if message else {})}
         try:
-            for name, fact in _facts(trial.cell, result, repeated).items():
-                self._set(trial, name, fact)
-            if message:
-                self._set(trial, "message", message)
-            self._set(trial, "outcome", outcome)
+            self._set(trial, "ending", ending)
             for epoch, reading in readings(trial.cell, result.curves if result else ()).items():
                 if outcome != "failed":
                     self._storage.set_trial_intermediate_value(trial.frozen._trial_id, epoch, reading)

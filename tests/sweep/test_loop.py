@@ -1,11 +1,13 @@
 """The loop: budgets, resuming, zombies, order, and the same search whatever the number of workers."""
 
+import threading
+
 import pytest
 from optuna.trial import TrialState
 
 from harness.store.atomic import StoreError
+from harness.sweep.loop import Sweep
 from harness.sweep.presence import Presence
-from tests.conftest import write_suite  # noqa: F401 - the toy suite is written beside ours
 from tests.sweep.fakes import SWEEP, Bench, FakeEngine, accuracy, only, points, raw, result
 
 TWO = SWEEP.replace("methods: {untrained: null}", "methods: {untrained: null, contrastive: {}}")
@@ -119,8 +121,6 @@ def test_a_trial_of_a_living_process_is_left_to_it(bench, tmp_path):
 
 
 def test_two_processes_share_one_budget(tmp_path):
-    import threading
-
     bench = Bench(tmp_path)
     engines = [FakeEngine(bench.store, delay=0.02) for _ in range(2)]
     threads = [threading.Thread(target=bench.run, args=(engine,)) for engine in engines]
@@ -172,8 +172,6 @@ def test_a_stored_cell_of_another_sweep_is_used(tmp_path):
     engine = FakeEngine(first.store)
     studies = second.studies()
     with Presence(second.directory) as presence:
-        from harness.sweep.loop import Sweep
-
         settled = []
         lock = second.directory / "lock"
         Sweep(studies, engine, first.store, presence, lock, lambda: False, lambda *_: None, settled.append).run()
@@ -192,7 +190,7 @@ def test_a_failed_trial_is_the_worst_to_the_sampler_and_spends_budget(bench):
     late = only(studies)[15:]
     assert sum(trial.state == "failed" for trial in late) < len(late) / 3
     for trial in raw(studies):
-        if trial.user_attrs["outcome"] == "failed":
+        if trial.user_attrs["ending"]["state"] == "failed":
             assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {})
 
 
@@ -217,9 +215,10 @@ def test_a_method_whose_early_curve_misleads_is_not_pruned(tmp_path):
 
 def test_asynchronous_never_waits_for_a_batch(tmp_path):
     bench = Bench(tmp_path, SWEEP + "  asynchronous: true\n")
-    engine = FakeEngine(bench.store, width=6, delay=0.01)
-    assert len(only(bench.run(engine))) == 10
-    assert engine.most_at_once == 6  # more than a batch
+    together = threading.Barrier(6, timeout=60)  # passed once six run at once, which is more than a batch
+    engine = FakeEngine(bench.store, width=6, before_task=lambda: together.wait())
+    bench.run(engine, trials=6)
+    assert len(engine.asked) == 6
 
 
 def test_a_full_disk_ends_the_sweep_and_gives_its_trials_back(bench):

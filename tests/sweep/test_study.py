@@ -1,0 +1,109 @@
+"""Storages and what is kept with a study: what does not fit is refused, and left as it was."""
+
+import json
+import sqlite3
+
+import optuna
+import pytest
+
+from harness.sweep.rows import SweepError
+from harness.sweep.study import JOURNAL, hidden, open_storage
+from tests.sweep.fakes import SWEEP, Bench, FakeEngine, only, points
+
+
+def content(directory):
+    return (directory / JOURNAL).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("high: 1e-1", "high: 1"), 'space.optimiser.lr was {"field": "optimiser.lr", "low": 0.0001, "high": 0.1'),
+        (("[8, 16, 32]", "[8, 16, 64]"), '"choices": [8, 16, 64]'),
+        (("sweep:", "defaults: {epochs: 3}\nsweep:"), "cell.epochs was 2, and is 3"),
+        (("  batch: 4", "  metric: knn5_top1"), 'metric was "linear_top1", and is "knn5_top1"'),
+        (("  batch: 4", "  seed: 3"), "cell.seed was 0, and is 3"),
+    ],
+)
+def test_another_search_under_the_same_name_is_refused(change, message, tmp_path):
+    Bench(tmp_path).run(trials=4)
+    before = content(tmp_path)
+    with pytest.raises(SweepError) as caught:
+        Bench(tmp_path, SWEEP.replace(*change)).run()
+    assert message in str(caught.value)
+    assert "undo the change, or save the suite under another name" in str(caught.value)
+    assert content(tmp_path) == before
+    assert len(only(Bench(tmp_path).run())) == 10
+
+
+def test_a_row_more_is_no_other_search(tmp_path):
+    Bench(tmp_path).run()
+    more = SWEEP.replace("untrained: null", "untrained: null, contrastive: {}")
+    assert [len(study.all()) for study in Bench(tmp_path, more).run()] == [10, 10]
+
+
+def test_a_study_of_another_optuna_is_refused(tmp_path):
+    studies = Bench(tmp_path).run(trials=4)
+    studies[0].study.set_user_attr("optuna", "3.6.1")
+    before = content(tmp_path)
+    with pytest.raises(SweepError, match=r"was begun with Optuna 3\.6\.1, and this is .*: install optuna==3\.6\.1"):
+        Bench(tmp_path).run()
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("text", ['{"op_code": 99, "worker_id": "x"}\n{"op_code": 99}\n', "nonsense\nnonsense\n"])
+def test_a_file_that_is_no_journal_of_this_version(text, tmp_path):
+    (tmp_path / JOURNAL).write_text(text)
+    with pytest.raises(SweepError, match=r"cannot be read by Optuna .* move it away to begin anew"):
+        open_storage(tmp_path, None)
+    assert content(tmp_path).decode() == text
+
+
+def test_a_line_that_a_killed_writer_did_not_finish_is_taken_off(tmp_path):
+    whole = points(Bench(tmp_path).run(trials=4))
+    with (tmp_path / JOURNAL).open("ab") as file:
+        file.write(b'{"op_code":8,"work')
+    assert points(Bench(tmp_path).run(trials=4)) == whole
+
+
+def test_a_database_works_as_the_journal_does(tmp_path):
+    url = f"sqlite:///{tmp_path}/sweep.db"
+    assert points(Bench(tmp_path / "db", url=url).run()) == points(Bench(tmp_path / "journal").run())
+    bench = Bench(tmp_path / "db", url=url)
+    engine = FakeEngine(bench.store)
+    bench.run(engine, trials=12)
+    assert len(engine.asked) == 2
+
+
+def test_a_database_of_another_version(tmp_path):
+    Bench(tmp_path / "a", url=f"sqlite:///{tmp_path}/sweep.db").run(trials=1)
+    with sqlite3.connect(tmp_path / "sweep.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'v0.9.0.a'")
+    with pytest.raises(SweepError, match="no longer compatible with the table schema"):
+        open_storage(tmp_path, f"sqlite:///{tmp_path}/sweep.db")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", "--storage nonsense: not a database URL, such as postgresql://"),
+        ("postgresql://me:secret@localhost:1/x", r"--storage postgresql://me:\*\*\*@localhost:1/x: "),
+        ("sqlite:////no/such/directory/x.db", "the database cannot be reached: unable to open database file"),
+    ],
+)
+def test_a_database_that_is_not_there(url, message, tmp_path):
+    with pytest.raises(SweepError, match=message) as caught:
+        open_storage(tmp_path, url)
+    assert "secret" not in str(caught.value)
+
+
+def test_passwords_are_hidden():
+    assert hidden("postgresql://me:secret@host/x") == "postgresql://me:***@host/x"
+
+
+def test_the_study_is_one_that_optuna_reads(tmp_path):
+    Bench(tmp_path).run()
+    (summary,) = optuna.get_all_study_summaries(open_storage(tmp_path, None))
+    assert summary.study_name == "s: w_mse on digits"
+    assert summary.n_trials == 10
+    assert json.loads(json.dumps(summary.user_attrs["record"]))["metric"] == "linear_top1"
