@@ -1,7 +1,9 @@
 import io
+import re
 
 from rich.console import Console
 
+from harness.analysis.claims import Verdict
 from harness.analysis.render import render
 from harness.analysis.tables import build
 
@@ -40,7 +42,34 @@ def test_a_narrow_terminal_gets_parts_with_every_number_whole_and_every_row_name
     assert max(map(len, drawn)) <= 60
     assert {line[-1] for line in drawn} == set("┓┃┩│┘"), "no line is cut off"
     assert [text.count(number) for number in ("92.00 ± 0.71", "90.00 ± 0.71", "0 done of 1 planned")] == [1, 1, 2]
-    parts = text.count("┃ method")
+    above, below = text.split("\nStatistics\n")
+    parts = above.count("┃ method")
     assert parts > 1
-    assert [text.count(f"│ {label} ") for label in ("W-MSE", "plain", "BYOL")] == [parts] * 3
-    assert _printed(render(tables), width=200).count("┃ method") == 1
+    assert [above.count(f"│ {label} ") for label in ("W-MSE", "plain", "BYOL")] == [parts] * 3
+    assert "[85.65, 98.35]" in below  # 92 +- 12.706 x 0.7071 / sqrt(2)
+    assert _printed(render(tables), width=200).count("┃ method") == 2
+
+
+def test_claims_stand_below_with_their_numbers(bench):
+    bench.done({"linear_top1": 91.5})
+    verdicts = [Verdict("a > b [x]", "refuted", ("cifar10: -1.00",)), Verdict("c", "inconclusive", (), 7)]
+    text = _printed(render(build("Suite", [], bench.records()), verdicts))
+    lines = [line.strip() for line in text.splitlines()]
+    assert lines[-4:] == [
+        "Claims",
+        "refuted: a > b [x]",
+        "cifar10: -1.00",
+        "inconclusive (about 7 seeds would decide): c",
+    ]
+
+
+def test_what_is_best_is_bold(bench):
+    for seed in range(2):
+        bench.done({"linear_top1": 92.0 + seed}, seed=seed, label="a")
+        bench.done({"linear_top1": 80.0 + 1.1 * seed}, seed=seed, label="b", method="byol", settings={})
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard")
+    console.print(render(build("Suite", [], bench.records())))
+    drawn = console.file.getvalue()
+    assert re.search(r"\x1b\[1m *92\.50 ± 0\.71", drawn)
+    assert "80.55 ± 0.78" in drawn
+    assert not re.search(r"\x1b\[1m *80\.55", drawn)

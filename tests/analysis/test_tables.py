@@ -166,8 +166,19 @@ def test_the_difference_to_a_baseline(bench):
     bench.plan(**BYOL)
     spec = TableSpec(metrics=("linear_top1",), cost=("train_seconds",), baseline="W-MSE d=2")
     (table,) = build("Suite", [spec], bench.records())
-    assert table.header[3] == "linear top-1 %, minus W-MSE d=2"
-    assert [row[3] for row in table.rows] == ["+1.50", "–", "–"]
+    assert table.header == ("method", "d", "linear top-1 %", "train s")
+    assert table.statistics.header == ("method", "d", "measure", "n", "minus W-MSE d=2")
+    assert [row[-2:] for row in table.statistics.rows] == [("1 of 1", "+1.50"), ("1 of 1", "–"), ("0 of 1", "–")]
+
+
+def test_bold_is_where_the_best_entries_stand(bench):
+    for seed in range(3):
+        bench.done({"linear_top1": 92.0 + seed, "knn5_top1": 80.0}, seed=seed, **W4)
+        bench.done({"linear_top1": 90.0 + 1.1 * seed, "knn5_top1": 80.0}, seed=seed, **W2)
+    (table,) = build("Suite", [], bench.records())
+    assert {(row, table.header[column]) for row, column in table.bold} == {(0, "linear top-1 %")}
+    assert table.entries[("W-MSE", "4"), ("cifar10",), "linear_top1"].best
+    assert _notes(table)["What is bold"][0].startswith("Bold: the best of its column, and every row whose paired")
 
 
 def test_what_the_suite_names_and_the_table_does_not_have_is_told(bench):
