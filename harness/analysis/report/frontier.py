@@ -83,8 +83,8 @@ def reached(row: Row, metric: str, accuracy: float) -> Reached:
 
 
 def thresholds(rows: Sequence[Row], metric: str) -> list[float]:
-    """At most four whole accuracies between the median run's first and best reading, of the rows of one dataset that are
-    no controls; empty where there are no curves of it."""
+    """At most four whole accuracies between the median run's first and best reading, over the rows of one dataset but
+    its controls; empty where there are no curves of it."""
     runs = [run for row in rows if not row.control for run in row.readings]
     read = [[reading.values[metric] for reading in run if metric in reading.values] for run in runs]
     read = [values for values in read if len(values) > 1]

@@ -36,7 +36,7 @@ for (const table of document.querySelectorAll("table.sortable"))
     button.addEventListener("click", () => sortBy(table, button.closest("th").cellIndex)));
 
 for (const form of document.querySelectorAll("form.filter")) {
-  form.addEventListener("input", () => filterTable(form));
+  for (const name of ["input", "change"]) form.addEventListener(name, () => filterTable(form));
   form.addEventListener("submit", (event) => event.preventDefault());
   filterTable(form);
 }

@@ -1,0 +1,72 @@
+"""Curves as the page draws them: the final evaluation as the last point, thinned, rounded, common to all seeds."""
+
+import pytest
+
+from harness.analysis.frame import gather
+from harness.analysis.report.curves import curve, measures_of, rounded, thinned
+from harness.analysis.report.rows import rows_of
+from tests.analysis.conftest import Bench
+from tests.analysis.report.conftest import CONTROLS, run
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def row(bench):
+    (found,) = rows_of(gather(bench.expansion, bench.store), CONTROLS)
+    return found
+
+
+def test_the_final_evaluation_is_the_last_point(bench):
+    run(bench, "w", 0, [40.0, 50.0, 61.0], seconds=15.0)
+    run(bench, "w", 1, [42.0, 52.0, 63.0], seconds=30.0)
+    assert curve(row(bench), "knn5_top1") == {
+        "epoch": [1, 2, 3],
+        "views": [100, 200, 300],
+        "seconds": [7.5, 15.0, 22.5],
+        "seeds": [0, 1],
+        "values": [[40.0, 50.0, 61.0], [42.0, 52.0, 63.0]],
+    }
+
+
+def test_diagnostics_at_the_end_join_those_on_the_way(bench):
+    run(bench, "w", 0, [40.0, 50.0, 61.0])
+    assert curve(row(bench), "h_std")["values"] == [[0.5, 0.5, 0.6]]
+    assert curve(row(bench), "h_rankme")["values"] == [[3.0]]
+
+
+def test_what_was_read_once_is_no_curve_and_accuracies_come_first(bench):
+    run(bench, "w", 0, [40.0, 50.0, 61.0])
+    assert measures_of([row(bench)]) == ["knn5_top1", "loss", "h_std"]
+    assert curve(row(bench), "nothing") is None
+
+
+def test_only_epochs_that_every_seed_has(bench):
+    run(bench, "w", 0, [40.0, 50.0, 61.0])
+    run(bench, "w", 1, [42.0, 63.0], epochs=3)
+    assert curve(row(bench), "loss")["epoch"] == [1, 2]
+
+
+def test_seconds_unless_a_run_lacks_them(bench):
+    result = run(bench, "w", 0, [40.0, 50.0, 61.0])
+    points = tuple(point.model_copy(update={"seconds": None}) for point in result.curves)
+    bench.store.save(result.model_copy(update={"curves": points}))
+    assert curve(row(bench), "loss")["seconds"] == [None, None, None]
+
+
+def test_thinning_keeps_both_ends():
+    kept = thinned(list(range(1, 1001)), 120)
+    assert (kept[0], kept[-1], len(kept)) == (1, 1000, 120)
+    assert thinned([1, 2], 120) == [1, 2]
+
+
+def test_rounding():
+    assert [rounded(v) for v in (1.23456789, 123456.7, float("nan"), None, True)] == [
+        1.2346,
+        123460.0,
+        None,
+        None,
+        None,
+    ]

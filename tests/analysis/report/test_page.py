@@ -1,0 +1,142 @@
+"""The page as text: complete, the same every time, closed to what labels would inject, with nothing to fetch."""
+
+import dataclasses
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from harness.analysis.report.page import render
+from harness.suite.models import TableSpec
+from tests.analysis.conftest import Bench
+from tests.analysis.report.conftest import HOSTILE, material
+
+VOID = {"meta", "link", "input", "br"}
+
+
+class Reader(HTMLParser):
+    """Checks nesting, and keeps tags, attributes and text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.data = ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script" and self.tags[-1][1].get("id") == "data":
+            self.data += data
+        elif "style" not in self.open and "script" not in self.open:
+            self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(toy):
+    return render(toy)
+
+
+@pytest.fixture(scope="module")
+def read(page):
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    return reader
+
+
+def test_the_same_records_give_the_same_bytes_with_and_without_a_cache(toy, page, tmp_path):
+    cache = tmp_path / "deep" / "projections.json"
+    assert render(toy, cache) == page
+    assert cache.exists()
+    assert render(toy, cache) == page
+
+
+def test_nothing_is_fetched(page, read):
+    policy = next(attrs["content"] for tag, attrs in read.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+    for _, attrs in read.tags:
+        assert "src" not in attrs
+        assert (attrs.get("href") or "#").startswith(("#", "data:"))
+    addresses = set(re.findall(r"https?://[^\s\"'<]+", page))
+    assert addresses == {"http://www.w3.org/2000/svg"}  # a name, never asked for
+
+
+def test_labels_and_tracebacks_are_text(page, read):
+    assert page.count("<script") == 2  # the data and the script: none of a label
+    text = "".join(read.text)
+    assert text.count(HOSTILE) >= 4  # table, failure's message and traceback, suite
+    assert "A <toy>" in text
+    assert "<" not in read.data
+
+
+def test_the_data_is_json_that_holds_every_row(read):
+    data = json.loads(read.data)
+    assert [row["name"] for row in data["rows"]] == ["good", "cheap", "flat", "random", HOSTILE, "good k=5", "skipped"]
+    good = data["rows"][0]
+    assert good["metric"]["linear_top1"] == [73.0, 72.0, 74.0]  # 72, 73, 74
+    assert good["curve"]["knn5_top1"]["values"] == [[50, 60, 70], [51, 61, 71], [52, 62, 72]]
+    assert good["spectrum"]["h"] == [1.0, 0.25, 0.125, 0.0]
+    assert data["controls"] == {"cifar10": 3}
+    assert len(good["sample"]["xy"]) == 2 * len(good["sample"]["labels"]) == 120
+
+
+def test_what_stands_on_it(read):
+    text = " ".join("".join(read.text).split())
+    assert "12 of 15 cells done, 1 failed, 1 pending, 1 skipped." in text
+    assert "On cifar10, good has the highest linear top-1, 73.00 %" in text
+    assert "✓ supported good > cheap" in text
+    assert "Last begun: epoch 1, step 7." in text
+    assert "skipped 1: eight images are too few" in text
+    assert "pending 1: it has not run" in text
+    assert "good k=5, cifar10, seed 3" in text
+    assert "toy.yaml --preset tiny" in text
+    assert "3 of 3 runs collapsed" in text
+    assert "cpu, 2 threads, host here" in text
+
+
+def test_tables_are_tables_and_sections_are_named(read):
+    assert read.tags[0] == ("html", {"lang": "en"})
+    tags = [tag for tag, _ in read.tags]
+    assert [tags.count(name) for name in ("h1", "main", "header")] == [1, 1, 1]
+    levels = [int(tag[1]) for tag in tags if re.fullmatch("h[1-6]", tag)]
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    ids = [attrs["id"] for _, attrs in read.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert {attrs["aria-labelledby"] for tag, attrs in read.tags if tag == "section"} <= set(ids)
+    assert all("scope" in attrs for tag, attrs in read.tags if tag == "th")
+
+
+def test_old_results_without_sample_curve_seconds_or_flops(tmp_path):
+    bench = Bench(tmp_path)
+    result = bench.done({"linear_top1": 50.0}, label="old")
+    cost = result.cost.model_copy(update={"train_flops": None, "peak_memory_bytes": None})
+    bench.store.save(result.model_copy(update={"cost": cost}))
+    text = render(material(bench.records()))
+    assert "No run that is done has recorded a sample of its embeddings" in text
+    assert "No run that is done has recorded a curve." in text
+    assert "not recorded" in text
+
+
+def test_no_result_at_all(tmp_path):
+    bench = Bench(tmp_path)
+    bench.plan()
+    text = render(material(bench.records()))
+    assert "no row has all its seeds yet" in text
+    assert "There are no results yet." in text
+
+
+def test_a_layout_of_the_suite_s_own_is_shown_too(toy):
+    grid = TableSpec(title="Crossed", rows=("method",), columns=("k",))
+    text = render(dataclasses.replace(toy, specs=(grid,)))
+    assert "As the suite lays it out" in text
+    assert "As the suite lays it out" not in render(toy)
