@@ -82,10 +82,10 @@ def add_joined(
     y2: Activations,
     g2: Activations,
     mean: Floats,
-    lanes: Floats,
+    s: Floats,
+    q: Floats,
 ) -> None:
     apart()
-    s, q = lanes[0], lanes[1]
     if len(x2) == 0:
         for i in range(len(x)):
             v = behind_sum(a, add, y, g, i)
@@ -119,7 +119,9 @@ def joined_gradient_sums(
         at, stop = block * size, min(block * size + size, len(x))
         while at < stop:
             b, c = two_rows(at, stop, width)
-            add_joined(a[at:b], add, x[at:b], y[at:b], g[at:b], a[b:c], x[b:c], y[b:c], g[b:c], tiles[0], lanes)
+            add_joined(
+                a[at:b], add, x[at:b], y[at:b], g[at:b], a[b:c], x[b:c], y[b:c], g[b:c], tiles[0], lanes[0], lanes[1]
+            )
             at = c
         fold(lanes, sums[block])
 

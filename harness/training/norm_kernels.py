@@ -188,9 +188,8 @@ def normalise_row(x: Activations, tiles: Floats, floor: np.float32, y: Activatio
 
 
 @inner
-def join_row(x: Activations, tiles: Floats, shortcut: Activations, y: Activations) -> None:
+def join_row(x: Activations, mean: Floats, scale: Floats, bias: Floats, shortcut: Activations, y: Activations) -> None:
     apart()
-    mean, scale, bias = tiles[0], tiles[1], tiles[2]
     for i in range(len(x)):
         v = (get(x, i) - mean[i]) * scale[i] + bias[i] + get(shortcut, i)
         put(y, i, ZERO if v <= ZERO else v)
@@ -211,4 +210,4 @@ def join(x: Activations, tiles: Floats, shortcut: Activations, y: Activations, s
     """y = ReLU(normalised x + shortcut)."""
     for at in range(begin * size, min(end * size, len(x)), tiles.shape[1]):
         to = min(at + tiles.shape[1], len(x))
-        join_row(x[at:to], tiles, shortcut[at:to], y[at:to])
+        join_row(x[at:to], tiles[0], tiles[1], tiles[2], shortcut[at:to], y[at:to])
