@@ -27,8 +27,8 @@ class Statistics:
 
 
 def as_text(found: Sequence[Line], row_names: Sequence[str], column_names: Sequence[str]) -> Statistics | None:
-    """The lines as a table; None where no entry has two runs and nothing is compared."""
-    if not any(line.difference or len(line.entry.values) > 1 for line in found):
+    """The lines as a table; None where nothing is compared and no mean is of two runs."""
+    if not any(line.difference or line.entry.spread is not None for line in found):
         return None
     several = len({line.place[1] for line in found}) > 1
     names = [name.rpartition(".")[2] for name in (*row_names, *(column_names if several else ()))]

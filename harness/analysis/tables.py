@@ -202,7 +202,7 @@ def _texts(head: str, down: list[Entry]) -> Iterable[tuple[str, list[str]]]:
 
 
 def _bold_note(found: Sequence[Line], bold: bool) -> list[Note]:
-    if not any(len(line.entry.values) > 1 for line in found):
+    if not any(line.entry.spread is not None for line in found):
         return []
     text = (
         "Bold: the best of its column, and every row whose paired difference to it has a 95 % interval (not corrected) "

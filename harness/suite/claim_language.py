@@ -85,6 +85,7 @@ def parse(text: str) -> Claim:
 
     Raises:
         ClaimError: it is none, or says something that its kind does not take.
+        ValueError: it names a metric that there is not.
     """
     said = " ".join(text.split())
     body, metric, datasets = _places(said)
