@@ -7,6 +7,7 @@ are higher.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -86,6 +87,11 @@ def counts(statuses: Mapping[str, int]) -> str:
     total = sum(statuses.values())
     others = [f"{count} {status}" for status, count in statuses.items() if status != "done" and count]
     return ", ".join([f"{statuses.get('done', 0)} of {total} cells done", *others])
+
+
+def tally(answers: Sequence[str]) -> str:
+    """`3 supported, 1 inconclusive`, the commonest first."""
+    return ", ".join(f"{count} {answer}" for answer, count in Counter(answers).most_common())
 
 
 def _measure(metric: str) -> str:

@@ -103,7 +103,7 @@ function draw(host, spec) {
   svg.append(spot);
   const tip = element("div", { class: "tip", role: "status", hidden: "" });
   host.replaceChildren(svg, tip);
-  names(svg, placed.filter((s) => s.named), width, height - edge.bottom);  // measured, so drawn when in the page
+  names(svg, placed.filter((s) => s.named), edge.left, width, height - edge.bottom);  // measured, so drawn when in the page
   pointing(svg, tip, spot, placed, width);
 }
 
@@ -142,7 +142,7 @@ function series(svg, s, y) {
 }
 
 // Names beside their points: each at the nearest free place, with a thin line to its point where that is not beside it.
-function names(svg, placed, width, bottom) {
+function names(svg, placed, from, width, bottom) {
   const taken = placed.map((s) => ({ left: s.points[0].px - 6, right: s.points[0].px + 6, y: s.points[0].py, own: s }));
   const order = [...placed].sort((a, b) => a.points[0].py - b.points[0].py);
   for (const s of order) {
@@ -150,7 +150,7 @@ function names(svg, placed, width, bottom) {
     const text = element("svg:text", { class: "name" }, s.name);
     svg.append(text);
     const length = text.getComputedTextLength();
-    const free = (left, y) => left > 0 && left + length < width && y > 6 && y < bottom && !taken.some((b) =>
+    const free = (left, y) => left > from && left + length < width && y > 6 && y < bottom && !taken.some((b) =>
       b.own !== s && left < b.right + 3 && left + length > b.left - 3 && Math.abs(b.y - y) < 12);
     const steps = [0, ...Array.from({ length: 16 }, (_, k) => (k % 2 ? -1 : 1) * 7 * (1 + (k >> 1)))];
     const places = steps.flatMap((dy) => [[px + 10, py + dy], [px - 10 - length, py + dy]].map(([left, y]) => ({ left, y, dy })));

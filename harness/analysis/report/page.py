@@ -19,7 +19,7 @@ from harness.analysis.claims import Verdict
 from harness.analysis.frame import Record
 from harness.analysis.references import Reference
 from harness.analysis.report import runs
-from harness.analysis.report.answer import counts, sentence
+from harness.analysis.report.answer import counts, sentence, tally
 from harness.analysis.report.data import payload
 from harness.analysis.report.projection import Projections
 from harness.analysis.report.rows import rows_of
@@ -74,6 +74,7 @@ def render(material: Material, cache: Path | None = None) -> str:
         data=data,
         answers=[sentence(rows, name, metric) for name in data["datasets"]],
         counts=counts(runs.statuses(records)),
+        claims=tally([verdict.answer for verdict in material.verdicts]),
         views=[_view(material, spec) for spec in specs],
         notes_elsewhere=_TOLD_ELSEWHERE,
         laid_out=[table for spec in specs if _has_a_layout(spec) for table in _laid_out(material, spec)],

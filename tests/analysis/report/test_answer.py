@@ -3,7 +3,7 @@
 import pytest
 
 from harness.analysis.frame import gather
-from harness.analysis.report.answer import counts, sentence, standing
+from harness.analysis.report.answer import counts, sentence, standing, tally
 from harness.analysis.report.rows import rows_of
 from harness.analysis.statistics import paired_difference
 from tests.analysis.conftest import Bench
@@ -71,5 +71,7 @@ def test_nothing_to_compare(bench):
 
 
 def test_counts():
+    assert tally(["refuted", "supported", "supported"]) == "2 supported, 1 refuted"
+    assert tally([]) == ""
     assert counts({"done": 3, "failed": 1, "pending": 2}) == "3 of 6 cells done, 1 failed, 2 pending"
     assert counts({"pending": 2}) == "0 of 2 cells done, 2 pending"

@@ -92,7 +92,7 @@ def test_the_data_is_json_that_holds_every_row(read):
 
 def test_what_stands_on_it(read):
     text = " ".join("".join(read.text).split())
-    assert "12 of 15 cells done, 1 failed, 1 pending, 1 skipped." in text
+    assert "12 of 15 cells done, 1 failed, 1 pending, 1 skipped. Claims: 1 supported." in text
     assert "On cifar10, good has the highest linear top-1, 73.00 %" in text
     assert "✓ supported good > cheap" in text
     assert "Last begun: epoch 1, step 7." in text
