@@ -1,7 +1,8 @@
 """What seeds and test images say together: a hierarchical bootstrap over both, from a hit for each image of each run.
 
 Seeds are drawn with replacement, then images, the same ones for every seed and both methods, because every run is
-evaluated on the same images (the pigeonhole bootstrap, Owen 2007; it errs to the wide side). Deterministic: the same hits give the same range. Reads no record.
+evaluated on the same images (the pigeonhole bootstrap, Owen 2007; it errs to the wide side). Deterministic: the same
+hits give the same range. Reads no record.
 """
 
 from __future__ import annotations
