@@ -31,8 +31,11 @@ class Group:
 
 
 def unique(records: Iterable[Record]) -> list[Record]:
-    """Each cell once: one that stands under several labels is still one run."""
-    return list({record.placed.id: record for record in records}.values())
+    """Each cell once, under its first label: one that stands under several is still one run."""
+    found: dict[str, Record] = {}
+    for record in records:
+        found.setdefault(record.placed.id, record)
+    return list(found.values())
 
 
 def statuses(records: Sequence[Record]) -> dict[str, int]:

@@ -1,0 +1,55 @@
+"""The figures' numbers as tables."""
+
+import pytest
+
+from harness.analysis.frame import gather
+from harness.analysis.report.rows import rows_of
+from harness.analysis.report.summaries import cost_table, curve_tables, panel, waits
+from tests.analysis.conftest import Bench
+from tests.analysis.report.conftest import CONTROLS, run
+
+
+@pytest.fixture
+def rows(tmp_path):
+    bench = Bench(tmp_path)
+    run(bench, "dear", 0, [40.0, 50.0, 60.0], settings={"k": 0}, flops=int(2e12), seconds=15.0)
+    run(bench, "dear", 1, [42.0, 52.0, 66.0], settings={"k": 0}, flops=int(2e12), seconds=15.0)
+    run(bench, "cheap", 0, [30.0, 35.0, 41.0], settings={"k": 1}, flops=int(1e12), seconds=15.0)
+    run(bench, "random", 0, [20.0], method="untrained", settings={})
+    return rows_of(gather(bench.expansion, bench.store), CONTROLS)
+
+
+def test_curves_are_means_at_their_epochs(rows):
+    knn, loss = curve_tables(rows)
+    assert (knn["title"], knn["epochs"]) == ("5-NN %, cifar10, at epoch", [1, 2, 3])
+    assert knn["lines"] == [("dear", ["41", "51", "63"]), ("cheap", ["30", "35", "41"])]
+    assert loss["lines"][0] == ("dear", ["3", "1.5", "1"])
+
+
+def test_costs_with_their_front_and_what_was_not_recorded(rows):
+    table = cost_table(rows, "cifar10", "knn5_top1")
+    found = {name: dict(zip(table["titles"], texts, strict=True)) for name, texts in table["lines"]}
+    assert found["dear"]["train TFLOPs"] == "2 ◆"
+    assert found["cheap"]["train TFLOPs"] == "1 ◆"
+    assert found["cheap"]["views seen"] == "300"  # the same price as the better row
+    assert found["random"]["train TFLOPs"] == "0"
+    assert found["dear"]["energy kJ"] == "not recorded"
+
+
+def test_the_wait_for_an_accuracy(rows):
+    table = waits(rows, "cifar10")
+    assert (table["metric"], table["machines"]) == ("5-NN", ["cpu, 2 threads, host here"])
+    assert table["marks"] == [40.0, 47.0, 53.0, 60.0]  # the median first reading is 40, the median best 60
+    assert table["lines"] == [
+        ("dear", ["100 views, 5 s", "200 views, 10 s", "300 views, 15 s", "300 views, 15 s"]),
+        ("cheap", ["300 views, 15 s", "not reached", "not reached", "not reached"]),
+    ]
+
+
+def test_a_panel_of_diagnostics(rows):
+    found = panel(rows[0], 0)
+    lines = {title: texts for title, _, texts in found["lines"]}
+    assert lines["std × √D"] == ["0.6", "–"]
+    assert lines["dimensions D"] == ["4", "–"]
+    assert (found["condition"], found["spectrum"], found["collapsed"]) == (False, True, "")
+    assert found["rule"].startswith("std x sqrt(D) of the normalised features below 0.1, or RankMe below 5 % of D")
