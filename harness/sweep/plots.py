@@ -90,7 +90,9 @@ def _landscapes(stem: Path, found: Sequence[Found], score: str) -> list[Path]:
         _label(axis, up, "y")
         axis.grid(False)
         axis.set_title(f"{here.row.title}: best {leader.value:.2f}", fontsize=9)
-        figure.colorbar(ScalarMappable(norm, "viridis"), ax=axis, label=score).ax.tick_params(labelsize=7)
+        bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axis)
+        bar.set_label(score, fontsize=8)
+        bar.ax.tick_params(labelsize=7)
     figure.supxlabel("star: the best trial; colours end at the tenth percentile of the scores", fontsize=7)
     return save(figure, stem)[:1]
 

@@ -17,6 +17,7 @@ from harness.suite.nodes import Node, Problem, SuiteError, marked, plain, proble
 from harness.suite.planned import Expansion, Placed
 from harness.suite.search import MethodSweep, SettingSpace, SweepSpec
 from harness.suite.suite import Suite
+from harness.sweep.checks import check_measure, check_names, check_tuned
 from harness.sweep.possible import Condition, possible
 from harness.sweep.rows import Row, first_error, trial_cell, with_values
 from harness.sweep.space import Options, Range, Setting, Space
@@ -43,7 +44,8 @@ def sweep_rows(
         resolver.row(placed, catalogue[placed.cell.method], datasets[placed.cell.dataset.name])
         for placed in _first_cells(suite, expansion)
     ]
-    resolver.check_names(rows)
+    resolver.problems += check_names(resolver.root, resolver.used, resolver.trees, rows)
+    resolver.problems += [] if resolver.problems else check_tuned(resolver.root, rows)
     if resolver.problems:
         raise SuiteError(resolver.problems)
     return rows
@@ -89,7 +91,7 @@ class _Resolver:
         space = self.possible(bare, conditions, tree)
         row = Row(placed, entry, info, space, prune, reason, self.spec.seed)
         if row.tuned:
-            self.check_measure(row)
+            self.problems += check_measure(self.spec, self.root, row)
         return row
 
     def wanted(self, placed: Placed) -> tuple[dict[str, tuple[SettingSpace, Node]], bool, str | None]:
@@ -199,41 +201,6 @@ class _Resolver:
             why = f"{row.title}: no point of the space is possible: {'; '.join(reasons[:3])}"
             self.problems.append(problem(self.root.entries.get("space", self.root), why))
         return space
-
-    def check_measure(self, row: Row) -> None:
-        """That its trials have the metric, and the curve that pruning needs."""
-        from harness.analysis.frame import expected_metrics
-
-        cell = row.placed.cell
-        metrics = expected_metrics(cell)
-        if self.spec.metric not in metrics:
-            message = f"{row.title} is not evaluated by `{self.spec.metric}`; {suggestion(self.spec.metric, metrics)}"
-            self.problems.append(problem(self.root.entries.get("metric", self.root), message))
-        curve = cell.evaluation.knn is not None and cell.evaluation.knn.every_epochs > 0
-        if self.spec.pruner != "none" and row.prune and not curve:
-            message = "pruning reads the k-NN curve, and there is none: set evaluation.knn.every_epochs to 2, say"
-            self.problems.append(problem(self.root.entries["pruner"], message))
-
-    def check_names(self, rows: Sequence[Row]) -> None:
-        """Settings and methods that no row has, and a space without any setting."""
-        spaces = [self.root.entries.get("space", _NOTHING)]
-        own = self.root.entries.get("methods", _NOTHING).entries
-        spaces += [node.entries["space"] for node in own.values() if "space" in node.entries]
-        known = list(dict.fromkeys(name for tree in self.trees for name in names_in(tree)))
-        for space in spaces:
-            for name, node in space.entries.items():
-                if name not in self.used and node.value is not None:
-                    message = f"no method in this sweep has `{name}`; {suggestion(name, known)}"
-                    self.problems.append(problem(node, message))
-        labels = dict.fromkeys(
-            name for row in rows for name in (row.placed.label, row.placed.cell.method, row.placed.row)
-        )
-        for label, node in own.items():
-            if label not in labels:
-                self.problems.append(problem(node, f"there is no row `{label}`; {suggestion(label, labels)}"))
-        if not self.problems and not any(row.tuned for row in rows):
-            message = "the space is empty: name at least one setting with two values, such as optimiser.lr"
-            self.problems.append(problem(self.root.entries.get("space", self.root), message))
 
 
 def _pruning(own: MethodSweep, prune: bool, reason: str | None) -> tuple[bool, str | None]:

@@ -23,7 +23,11 @@ methods:
 axes: {seeds: 3, size: {small: {epochs: 1}}}
 skip: [{method: W, d: 4, reason: because}]
 tables: [{metrics: [linear_top1, knn20_top1], rows: [method, d]}]
-presets: {tiny: {datasets: {grey: {epochs: 1}}, methods: {W: null}}}
+sweep:
+  space: {optimiser.lr: {low: 1e-4, high: 0.1, log: true}, sub_batch_size: {choices: [8, 16], divides: batch_size}}
+  methods: {W: {space: {sub_batch_size: null}, prune: false, reason: slow}}
+  sampler: tpe
+presets: {tiny: {datasets: {grey: {epochs: 1}}, methods: {W: null}, sweep: {trials: 2}}}
 """
 
 
@@ -83,5 +87,8 @@ def test_a_validator_accepts_good_suites_and_refuses_bad_ones(schema: dict[str, 
         ("linear_top1", "linear_top"),
         ("reason: because", "because: reason"),
         ("seeds: 3", "seeds: 0"),
+        ("divides: batch_size", "divide: batch_size"),
+        ("sampler: tpe", "sampler: tp"),
+        ("trials: 2", "trials: 0"),
     ]:
         assert list(validator.iter_errors(plain(parse(GOOD.replace(good, bad), "s.yaml")))), bad
