@@ -110,6 +110,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         for kind, said in metadata.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=said, dpi=DPI)
+            figure.set_layout_engine("none")  # everything has its place now: the second file need not seek it again
             path = stem.with_name(f"{stem.name}.{kind}")
             write_bytes(path, buffer.getvalue())
             written.append(path)
