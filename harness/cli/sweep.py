@@ -201,10 +201,11 @@ def _finish(session: Session, studies: list[Trials], rows: list[Row], finished: 
     from rich.console import Console
 
     from harness.sweep.progress import standing
+    from harness.sweep.study import hidden
 
     for study in studies:
         click.echo(f"{study.row.title}: {standing(study.all())}")
-    again = shlex.join(["harness", *_without_password(sys.argv[1:])])
+    again = hidden(shlex.join(["harness", *sys.argv[1:]]))
     if not finished:
         why = "interrupted" if stopped else "the time is up"
         click.echo(f"{why}, no trial is lost; go on with: {again}", err=True)
@@ -216,9 +217,3 @@ def _finish(session: Session, studies: list[Trials], rows: list[Row], finished: 
         click.echo("rows without their data were not swept", err=True)
         print_missing(session, Console(stderr=True))
         sys.exit(FAILED)
-
-
-def _without_password(arguments: list[str]) -> list[str]:
-    from harness.sweep.study import hidden
-
-    return [hidden(text) if "://" in text else text for text in arguments]

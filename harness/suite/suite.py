@@ -41,8 +41,12 @@ class Suite:
 
     @property
     def name(self) -> str:
-        """The name of its results: the file's, and the preset's."""
-        return f"{self.path.stem}-{self.preset}" if self.preset else self.path.stem
+        """The name of its results: the file's, and the preset's. A sweep's `best.yaml` is named after the sweep, in
+        whose directory it lies."""
+        stem = self.path.stem
+        if stem == "best" and self.path.parent.name:
+            stem = f"{self.path.parent.name}-best"
+        return f"{stem}-{self.preset}" if self.preset else stem
 
     @property
     def title(self) -> str:

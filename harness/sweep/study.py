@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,15 +103,9 @@ def _database(url: str) -> BaseStorage:
         raise SweepError(f"--storage {shown}: the database cannot be reached: {why}") from error
 
 
-def hidden(url: str) -> str:
-    """A URL as messages show it, without its password."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url
+def hidden(text: str) -> str:
+    """A text as messages show it, without the password of a URL in it."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
 
 
 def study_name(sweep: str, row: Row) -> str:

@@ -84,6 +84,7 @@ def test_best_yaml_stands_for_the_winners_with_fresh_seeds(done):
             assert cell == trial.row.winner(trial.values, seed)
             assert cell.optimiser.lr == trial.values["optimiser.lr"]
     assert suite.files == (path,)  # nothing else is needed
+    assert suite.name == f"{bench.directory.name}-best"  # the winners of two sweeps have their own results
 
 
 def test_best_yaml_can_be_included(done, tmp_path):

@@ -99,6 +99,9 @@ def test_a_database_that_is_not_there(url, message, tmp_path):
 
 def test_passwords_are_hidden():
     assert hidden("postgresql://me:secret@host/x") == "postgresql://me:***@host/x"
+    command = "harness sweep a.yaml --storage=mysql://me:secret@host:3306/x --workers 2"
+    assert hidden(command) == "harness sweep a.yaml --storage=mysql://me:***@host:3306/x --workers 2"
+    assert hidden("sqlite:///a.db") == "sqlite:///a.db"
 
 
 def test_the_study_is_one_that_optuna_reads(tmp_path):
