@@ -138,7 +138,8 @@ class Sweep:
         with filelock.FileLock(self.lock):
             known = [(study, study.all()) for study in self.studies]
             for study, trials in sorted(known, key=lambda pair: _begun(pair[1])):
-                if not any(self._free(trial) for trial in trials):
+                nothing_left = not any(self._free(trial) for trial in trials)
+                if study.to_enter(trials) and (nothing_left or not study.spec.asynchronous):
                     study.enter(trials)
                     trials = study.all()
                 free = [trial for trial in trials if self._free(trial) and trial.cell_id not in busy]

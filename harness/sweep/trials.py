@@ -120,15 +120,24 @@ class Trials:
         """Whether the budget is spent and every trial settled."""
         return len(trials) >= self.budget and all(trial.ended for trial in trials)
 
+    def to_enter(self, trials: Sequence[Trial]) -> int:
+        """How many trials are to be entered now: a batch once all before it are settled, or the rest of one whose
+        entering was cut short; one at any time if asynchronous."""
+        if self.spec.asynchronous:
+            count = 1
+        elif len(trials) % self.spec.batch or all(trial.ended for trial in trials):
+            count = self.spec.batch - len(trials) % self.spec.batch
+        else:
+            count = 0
+        return max(0, min(count, self.budget - len(trials)))
+
     def enter(self, trials: Sequence[Trial]) -> None:
-        """Enter the next trials: a batch once all before it are settled, or one at any time if asynchronous. Call it
-        with the sweep's lock held."""
-        if len(trials) >= self.budget or (not self.spec.asynchronous and not all(trial.ended for trial in trials)):
+        """Enter the next trials, if it is time. Call it with the sweep's lock held."""
+        count = self.to_enter(trials)
+        if not count:
             return
-        count = 1 if self.spec.asynchronous else self.spec.batch
         system = self._storage.get_study_system_attrs(self._id)
         before = [trial.frozen for trial in trials]
-        count = min(count, self.budget - len(trials))
         new, kept = propose(self.spec, self.row, self.study.study_name, before, count, system)
         for key, value in kept.items():
             if system.get(key) != value:

@@ -93,6 +93,24 @@ def test_killed_anywhere_it_goes_on_as_if_nothing_had_happened(tmp_path):
     assert all(trial.ended for study in bench.studies() for trial in study.all())
 
 
+def test_a_batch_whose_entering_was_cut_short_is_completed_before_anything_runs(tmp_path):
+    whole = points(Bench(tmp_path / "whole").run())
+    bench = Bench(tmp_path / "cut")
+    (study,) = bench.studies()
+    add, added = study.study.add_trials, []
+
+    def cut(new):
+        added.extend(new)
+        add(new[:1])
+        raise Killed
+
+    study.study.add_trials = cut
+    with pytest.raises(Killed):
+        study.enter([])
+    assert (len(added), len(study.all())) == (4, 1)
+    assert points(bench.run()) == whole
+
+
 def test_a_zombie_whose_cell_is_done_is_told_and_not_run(bench):
     engine = FakeEngine(bench.store, before_task=kill_after(0))
     with pytest.raises(Killed):
@@ -122,7 +140,13 @@ def test_a_trial_of_a_living_process_is_left_to_it(bench, tmp_path):
 
 def test_two_processes_share_one_budget(tmp_path):
     bench = Bench(tmp_path)
-    engines = [FakeEngine(bench.store, delay=0.02) for _ in range(2)]
+    both = threading.Barrier(2, timeout=60)
+
+    def first_time():
+        waits = [both.wait]
+        return lambda: waits and waits.pop()()
+
+    engines = [FakeEngine(bench.store, delay=0.02, before_task=first_time()) for _ in range(2)]
     threads = [threading.Thread(target=bench.run, args=(engine,)) for engine in engines]
     for thread in threads:
         thread.start()
