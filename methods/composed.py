@@ -85,7 +85,7 @@ class Composed(Method):
         return slices(images, w.sub_batch_size, w.slicing_iterations, generator)
 
     def _project(self, encoder: nn.Module, head: Branch, views: Tensor) -> Tensor:
-        h = torch.stack([encoder(view) for view in views.unbind(0)])  # (d, N, F)
+        h = self.encode_views(encoder, views)  # (d, N, F)
         return over_views(head.projector, h, self.settings.head_scope)
 
     def _transform(self, head: Branch, v: Tensor, index: Tensor | None) -> Tensor:

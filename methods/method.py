@@ -25,8 +25,16 @@ class Settings(BaseModel):
         return None
 
 
+def one_by_one(encoder: nn.Module, views: Tensor) -> Tensor:
+    """Features (d, N, F) of views (d, N, C, H, W), one call a view: the scope of the encoder's batch statistics."""
+    return torch.stack([encoder(view) for view in views.unbind(0)])
+
+
 class Method(nn.Module, ABC):
     """One objective around an encoder: heads, loss over d views, what happens after a step, what is evaluated."""
+
+    encode_views: Callable[[nn.Module, Tensor], Tensor] = staticmethod(one_by_one)
+    """How a loss runs an encoder on all views. A trainer may set a faster way to the same features."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ class Supervised(Method):
         self.classifier = nn.Linear(features, classes)
 
     def loss(self, views: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        logits = torch.stack([self.classifier(self.encoder(view)) for view in views.unbind(0)])
+        logits = self.classifier(self.encode_views(self.encoder, views))
         return supervised_loss(logits, labels)
 
 

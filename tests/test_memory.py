@@ -13,13 +13,14 @@ MIB = 2**20
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells and resets the resident set")
 def test_the_peak_is_of_the_work_since_the_reset():
-    large = torch.ones(64 * MIB // 4)  # resident: every page is written
+    # above 32 MiB memory is always fresh from the system, whatever the process has kept of what it freed
+    large = torch.ones(256 * MIB // 4)  # resident: every page is written
     del large
     reset_peak(CPU)
     before = peak_bytes(CPU)
-    small = torch.ones(16 * MIB // 4)
+    small = torch.ones(64 * MIB // 4)
     after = peak_bytes(CPU)
     assert before is not None
     assert after is not None
-    assert 12 * MIB < after - before < 40 * MIB
-    assert len(small) == 4 * MIB
+    assert 48 * MIB < after - before < 160 * MIB
+    assert len(small) == 16 * MIB

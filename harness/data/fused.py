@@ -6,12 +6,8 @@ that neither the number of threads nor the rest of the batch changes a bit of it
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
-from itertools import pairwise
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +16,8 @@ from torch import Tensor
 
 from harness.data.draw import OPERATIONS, Drawn
 from harness.data.kernels import make_views
+from harness.threads import share
 
-PIECES_PER_THREAD = 8  # so that a thread that is held up leaves its work to the others
 NEUTRAL = (1.0, 1.0, 1.0, 0.0)  # the factors by which the OPERATIONS change nothing
 WHITE = 255.0
 
@@ -51,35 +47,8 @@ def augment_fused(
         _normalising(mean, std, size),
         out.view(views, size, size * channels).numpy(),
     )
-    _share(make, views, torch.get_num_threads())
+    share(make, views, torch.get_num_threads())
     return out.permute(0, 3, 1, 2)
-
-
-def _share(make: Callable[[int, int], None], views: int, threads: int) -> None:
-    """All views, piece by piece, by this thread and as many others; those that come too late are not waited for."""
-    count = min(views, PIECES_PER_THREAD * threads if threads > 1 else 1)
-    ends = [views * i // count for i in range(count + 1)]
-    pieces = deque(pairwise(ends))
-
-    def work() -> None:
-        while True:
-            try:
-                begin, end = pieces.popleft()
-            except IndexError:  # another thread took the last one
-                return
-            make(begin, end)
-
-    helpers = [_pool(threads - 1, os.getpid()).submit(work) for _ in range(min(threads, count) - 1)]
-    work()
-    for helper in helpers:
-        if not helper.cancel():
-            helper.result()
-
-
-@cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads do not survive a fork, so each process has its own."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="augment")
 
 
 def _check(boxes: npt.NDArray[np.int64], order: npt.NDArray[np.int64], drawn: Drawn) -> None:

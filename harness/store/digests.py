@@ -20,6 +20,7 @@ SHARED = (
     "harness/training",
     "harness/evaluation",
     "harness/streams.py",
+    "harness/threads.py",
     "harness/engines/measure.py",
 )
 """What every method's numbers rest on, besides those files in `methods/` that are no method's own."""

@@ -8,11 +8,8 @@ least as exact as torch's and the same for any number of threads.
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from harness.threads import share
 from harness.training import norm_gradients as gradients
 from harness.training import norm_kernels as kernels
 
 LANES = 2048  # about how many values the innermost loop runs over: a page of bfloat16
 BLOCK = 1 << 16  # about how many values are added up in float32, before float64 takes over
-PIECES_PER_THREAD = 4  # so that a thread that is held up leaves its work to the others
 NO_FLOOR, RELU = np.float32(-np.inf), np.float32(0)
 
 
@@ -182,29 +179,3 @@ class _NormAdd(torch.autograd.Function):
 def _own(x: Tensor) -> Tensor:
     """x, or a copy where the graph is kept for another backward pass."""
     return x.clone() if torch._C._autograd._get_current_graph_task_keep_graph() else x
-
-
-def share(work: Callable[[int, int], None], blocks: int, threads: int) -> None:
-    """All blocks, piece by piece, by this thread and as many others; those that come too late are not waited for."""
-    count = min(blocks, PIECES_PER_THREAD * threads if threads > 1 else 1)
-    pieces = deque((blocks * i // count, blocks * (i + 1) // count) for i in range(count))
-
-    def take() -> None:
-        while True:
-            try:
-                begin, end = pieces.popleft()
-            except IndexError:  # another thread took the last one
-                return
-            work(begin, end)
-
-    helpers = [_pool(threads - 1, os.getpid()).submit(take) for _ in range(min(threads, count) - 1)]
-    take()
-    for helper in helpers:
-        if not helper.cancel():
-            helper.result()
-
-
-@cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads do not survive a fork, so each process has its own."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="norm")

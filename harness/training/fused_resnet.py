@@ -11,10 +11,14 @@ import itertools
 from typing import Any
 
 import torch
+from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
+from harness.training.convolutions import convolve
 from harness.training.fused_norm import norm_act, norm_add_act
+
+_POOLS = (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, SelectAdaptivePool2d, nn.Flatten)
 
 
 def fuse_normalisation(network: nn.Module) -> None:
@@ -48,6 +52,26 @@ class FusedResNet(ResNet):
         return x
 
 
+_PLAIN = {FusedResNet, BasicBlock, Bottleneck, nn.Sequential, nn.Identity, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, *_POOLS}
+
+
+def is_fused_throughout(encoder: nn.Module) -> bool:
+    """Whether a training step of this encoder on a CPU would be convolutions, fused normalisation and pooling only:
+    nothing random, no state but BatchNorm's, and nothing that watches single modules."""
+    return (
+        type(encoder) is FusedResNet
+        and encoder.training
+        and not encoder.grad_checkpointing
+        and encoder._compiled_call_impl is None
+        and not _is_followed(encoder)
+        and type(encoder.act1) is nn.ReLU
+        and encoder.drop_rate == 0
+        and all(_is_plain(block) for block in encoder.modules() if isinstance(block, BasicBlock | Bottleneck))
+        and all(type(module) in _PLAIN for module in encoder.modules())
+        and all(norm.momentum is not None for norm in encoder.modules() if isinstance(norm, nn.BatchNorm2d))
+    )
+
+
 def _is_followed(network: nn.Module) -> bool:
     """Whether hooks wait for single modules, or a compiler follows the operations."""
     return torch.compiler.is_compiling() or any(
@@ -78,14 +102,16 @@ def _is_plain(block: nn.Module) -> bool:
 
 def _residual(block: Any, x: Tensor, shortcut: Tensor) -> tuple[Tensor, Tensor]:
     """The results of a plain block, as of `norm_add_act`, from those of the block before."""
-    z, norm = block.conv2(norm_act(block.conv1(x), block.bn1)), block.bn2
+    z, norm = convolve(norm_act(convolve(x, block.conv1), block.bn1), block.conv2), block.bn2
     if type(block) is Bottleneck:
-        z, norm = block.conv3(norm_act(z, norm)), block.bn3
+        z, norm = convolve(norm_act(z, norm), block.conv3), block.bn3
     down = block.downsample
     if down is None:
         return norm_add_act(z, norm, shortcut, x)
     if isinstance(down, nn.Sequential) and len(down) > 1 and _ends_with_convolution(down[:-1]):
-        x = norm_act(down[:-1](shortcut), down[-1], relu=False)
+        for module in down[:-1]:
+            shortcut = convolve(shortcut, module)
+        x = norm_act(shortcut, down[-1], relu=False)
     else:
         x = down(x)
     return norm_add_act(z, norm, x, x)

@@ -23,6 +23,7 @@ from harness.training.fused_resnet import fuse_normalisation
 from harness.training.optimisers import build_optimiser
 from harness.training.precision import autocast, check_precision, gradient_scaler
 from harness.training.schedules import set_lr
+from harness.training.side_by_side import side_by_side
 from methods.method import Method
 
 
@@ -102,6 +103,7 @@ class Trainer:
         self.method = method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
             fuse_normalisation(self.method)
+            self.method.encode_views = side_by_side
         self.optimiser = build_optimiser(method, cell.optimiser)
         self.scaler = gradient_scaler(cell.precision, device)
         self.tally = Tally()

@@ -69,7 +69,11 @@ def test_plain_lines_and_tables_when_the_output_is_no_terminal(uninterrupted):
     assert "[1/1] w_mse on digits, seed 0: started" in out
     assert re.search(r"\[1/1\] w_mse on digits, seed 0: .*linear_top1 \d+\.\d\d %", out)
     assert "\x1b" not in out
-    assert "written: results/long/table.csv, results/long/table.md" in out
+    written = re.search("^written: (.*)$", out, re.MULTILINE)
+    assert written
+    paths = written[1].split(", ")
+    assert {Path(path).name for path in paths} >= {"table.csv", "table.md", "table.tex", "statistics.csv"}
+    assert {Path(path).parent.as_posix() for path in paths} == {"results/long"}
 
 
 def test_killed_at_any_moment_and_run_again_the_numbers_are_the_same(uninterrupted, tmp_path, data_dir, only_w_mse):

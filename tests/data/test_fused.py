@@ -14,9 +14,9 @@ import torch
 
 from harness.data import kernels
 from harness.data.augment import augment, draw
-from harness.data.fused import PIECES_PER_THREAD, _share
 from harness.data.tensors import augment_tensors
 from harness.suite.cell import AugmentationSpec
+from harness.threads import PIECES_PER_THREAD, share
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.21, 0.22)
 EVERYTHING = AugmentationSpec(hue=0.5, greyscale_probability=0.3, blur_probability=0.5, crop_scale=(0.0, 1.0))
@@ -81,13 +81,13 @@ def test_each_piece_is_made_once_and_late_threads_are_not_waited_for(two_threads
 
     for views in (1, 3, 100):
         made.clear()
-        _share(make, views, 2)
+        share(make, views, 2)
         assert sorted(made) == list(range(views))
     calls = []
-    _share(lambda begin, end: calls.append((begin, end)), 100, 1)
+    share(lambda begin, end: calls.append((begin, end)), 100, 1)
     assert calls == [(0, 100)]
     calls.clear()
-    _share(lambda begin, end: calls.append((begin, end)), 160, 2)
+    share(lambda begin, end: calls.append((begin, end)), 160, 2)
     assert len(calls) == 2 * PIECES_PER_THREAD
 
 
@@ -103,7 +103,7 @@ def test_an_error_in_another_thread_is_raised():
         raise MemoryError("no scratch")
 
     with pytest.raises(MemoryError, match="no scratch"):
-        _share(make, 100, 2)
+        share(make, 100, 2)
 
 
 def test_a_memory_map_is_read_in_place(tmp_path):

@@ -141,13 +141,16 @@ class Bench:
     settings: tuple[str, ...] = ()
     url: str | None = None
 
+    def __post_init__(self) -> None:
+        self.directory.mkdir(exist_ok=True)
+        self.path = write_suite(self.directory, self.more, "s.yaml")
+
     @property
     def store(self) -> Store:
         return Store(self.directory / "cells")
 
     def suite(self) -> Suite:
-        self.directory.mkdir(exist_ok=True)
-        return load_suite(write_suite(self.directory, self.more, "s.yaml"), None, self.settings)
+        return load_suite(self.path, None, self.settings)
 
     def rows(self) -> list[Row]:
         suite = self.suite()

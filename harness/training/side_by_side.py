@@ -1,0 +1,149 @@
+"""The views of a batch through a fused encoder on a CPU, side by side: each view alone, on cores of its own.
+
+Owns when that is possible, the replicas that keep the views' batch statistics apart, and what autograd is told.
+Between views nothing is shared but the weights, since BatchNorm's scope in the encoder is a view. So threads that
+each run one of them meet twice a step, and not twice in every layer: an encoder of small layers loses much of its time
+at those meetings. Outputs, gradients and buffers are those of one view after another, with the gradients of a weight
+added up in float32 whatever the autocast around.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from harness.threads import streams
+from harness.training.fused_resnet import is_fused_throughout
+from methods.method import one_by_one
+
+_replicas: WeakKeyDictionary[nn.Module, list[nn.Module]] = WeakKeyDictionary()
+
+
+def side_by_side(encoder: nn.Module, views: Tensor) -> Tensor:
+    """As `one_by_one`: features (d, N, F) of views (d, N, C, H, W); that itself wherever views cannot run apart."""
+    threads = torch.get_num_threads()
+    count = min(len(views), threads)
+    if count < 2 or views.requires_grad or views.device.type != "cpu" or not is_fused_throughout(encoder):
+        return one_by_one(encoder, views)
+    run = _Run(encoder, views, count, threads // count)
+    if torch.is_grad_enabled() and run.weights:
+        outputs: tuple[Tensor, ...] = _Encode.apply(run, *run.weights)
+    else:
+        outputs = run.forward()
+    _take_over_statistics(encoder, run.replicas)
+    return torch.stack(outputs)
+
+
+class _Run:
+    """One forward pass of a batch's views and, on request, the backward pass."""
+
+    def __init__(self, encoder: nn.Module, views: Tensor, count: int, threads: int) -> None:
+        self.views = views.unbind(0)
+        self.replicas = _replicas_of(encoder, len(views))
+        self.weights = [weight for weight in encoder.parameters() if weight.requires_grad]
+        self.pool = streams(count, threads)
+        self.autocast = (torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu"))
+        self.outputs: list[Tensor] = []
+
+    def forward(self) -> tuple[Tensor, ...]:
+        """By view, without a graph."""
+        return tuple(self._each(self._encode, (False,) * len(self.views)))
+
+    def forward_with_graph(self) -> tuple[Tensor, ...]:
+        """By view; the graphs are kept for `backward`."""
+        self.outputs = self._each(self._encode, (True,) * len(self.views))
+        return tuple(output.detach() for output in self.outputs)
+
+    def backward(self, gradients: Sequence[Tensor]) -> list[Tensor | None]:
+        """Of the weights, given those of the outputs. The graphs are gone then."""
+        if not self.outputs:
+            raise RuntimeError("views that ran side by side have one backward pass; run them forward once more")
+        by_view = self._each(self._gradients, gradients)
+        self.outputs = []
+        *later, last = by_view
+        total = list(last)  # autograd meets the last view first, and sums are made in its order
+        for of_view in reversed(later):
+            total = [_sum(a, b) for a, b in zip(total, of_view, strict=True)]
+        return total
+
+    def _each(self, work: Callable[[int, Any], Any], arguments: Sequence[Any]) -> list[Any]:
+        futures = [self.pool.submit(work, view, argument) for view, argument in enumerate(arguments)]
+        try:
+            return [future.result() for future in futures]
+        finally:  # after an error nothing may go on behind the caller's back
+            for future in futures:
+                future.cancel() or future.exception()
+
+    def _encode(self, view: int, graph: bool) -> Tensor:
+        dtype, enabled = self.autocast
+        # casts of weights are not kept for other views: they would join the graphs
+        casts = torch.autocast("cpu", dtype=dtype, enabled=enabled, cache_enabled=False)
+        with torch.set_grad_enabled(graph), casts:
+            output: Tensor = self.replicas[view](self.views[view])
+        return output
+
+    def _gradients(self, view: int, of_output: Tensor) -> tuple[Tensor | None, ...]:
+        return torch.autograd.grad(self.outputs[view], self.weights, of_output, allow_unused=True)
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a.add_(b)
+
+
+class _Encode(torch.autograd.Function):
+    """The features of every view, as a function of the encoder's weights."""
+
+    @staticmethod
+    def forward(ctx: Any, run: _Run, *weights: Tensor) -> tuple[Tensor, ...]:
+        ctx.run = run
+        return run.forward_with_graph()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.run.backward(gradients)
+
+
+def _replicas_of(encoder: nn.Module, views: int) -> list[nn.Module]:
+    """The encoder once for every view: the same weights, and buffers that take the statistics of a batch unmixed."""
+    known = _replicas.get(encoder, [])
+    if len(known) < views or any(
+        mine is not theirs for mine, theirs in zip(encoder.parameters(), known[0].parameters(), strict=True)
+    ):
+        known = [_replica(encoder) for _ in range(views)]
+        _replicas[encoder] = known
+    return known[:views]
+
+
+def _replica(encoder: nn.Module) -> nn.Module:
+    replica = copy.deepcopy(encoder, {id(weight): weight for weight in encoder.parameters()})
+    for norm in _norms(replica):
+        norm.momentum = 1.0
+    return replica.train()
+
+
+def _norms(encoder: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+@torch.no_grad()
+def _take_over_statistics(encoder: nn.Module, replicas: Sequence[nn.Module]) -> None:
+    """The running statistics as if the views had come one after another."""
+    norms = _norms(encoder)
+    running = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
+    momenta = [norm.momentum for norm in norms for _ in range(2)]
+    for replica in replicas:
+        of_view = [buffer for norm in _norms(replica) for buffer in (norm.running_mean, norm.running_var)]
+        for buffer, of_batch, momentum in zip(running, of_view, momenta, strict=True):
+            buffer.lerp_(of_batch, momentum)  # type: ignore[union-attr, arg-type]
+    for norm in norms:
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(len(replicas))
