@@ -166,10 +166,10 @@ class _Training:
         logits = torch.baddbmm(self.bias, self.weight, inputs.mT)  # (S, C R, B)
         error = logits.view(len(self.sets), -1, self.per_set, len(rows)).softmax(1)
         labels = self.labels.index_select(0, rows).expand(len(self.sets), 1, self.per_set, -1)
-        error.scatter_add_(1, labels, self.minus_one.expand_as(labels)).div_(len(rows))
-        error = error.view_as(logits)
-        torch.bmm(error, inputs, out=self.weight_gradient)
-        torch.sum(error, 2, keepdim=True, out=self.bias_gradient)
+        error.scatter_add_(1, labels, self.minus_one.expand_as(labels))
+        error, mean = error.view_as(logits), 1 / len(rows)
+        torch.baddbmm(self.weight_gradient, error, inputs, beta=0, alpha=mean, out=self.weight_gradient)
+        torch.sum(error, 2, keepdim=True, out=self.bias_gradient).mul_(mean)
         self._adam()
 
     def _adam(self) -> None:
