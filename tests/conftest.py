@@ -1,5 +1,6 @@
 """What every test shares: one thread, and a toy suite on real digits that runs in a second or two."""
 
+import signal
 import textwrap
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import torch
 
 # Small tensors are quicker on one thread, and tests that run side by side do not slow each other down.
 torch.set_num_threads(1)
+# A shell's background job ignores Ctrl-C, and so would every process that tests start and then interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TOY_SUITE = """
 title: Toy
