@@ -87,13 +87,13 @@ class Sweep:
                     continue
                 if self.running:
                     wait(self.running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                elif all(study.finished(study.all()) for study in self.studies):
+                elif all(study.finished() for study in self.studies):
                     return True
                 else:  # others are at work
                     time.sleep(POLL_SECONDS)
             wait(self.running)
             self._collect()
-            return all(study.finished(study.all()) for study in self.studies)
+            return all(study.finished() for study in self.studies)
         finally:
             for study, trial in self.running.values():
                 study.claim(trial, "")
@@ -136,12 +136,12 @@ class Sweep:
         """The next trial of the row that has had the fewest, marked as ours; None if there is nothing to do now."""
         busy = {trial.cell_id for _, trial in self.running.values()}
         with filelock.FileLock(self.lock):
-            known = [(study, study.all()) for study in self.studies]
+            known = [(study, study.within_budget()) for study in self.studies]
             for study, trials in sorted(known, key=lambda pair: _begun(pair[1])):
                 nothing_left = not any(self._free(trial) for trial in trials)
                 if study.to_enter(trials) and (nothing_left or not study.spec.asynchronous):
                     study.enter(trials)
-                    trials = study.all()
+                    trials = study.within_budget()
                 free = [trial for trial in trials if self._free(trial) and trial.cell_id not in busy]
                 if free:
                     study.claim(free[0], self.presence.token)

@@ -116,9 +116,14 @@ class Trials:
                     self.study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)
         return [found[index] for index in sorted(found)]
 
-    def finished(self, trials: Sequence[Trial]) -> bool:
-        """Whether the budget is spent and every trial settled."""
-        return len(trials) >= self.budget and all(trial.ended for trial in trials)
+    def within_budget(self) -> list[Trial]:
+        """Those of `all` that are to be run: a larger budget may have entered more."""
+        return self.all()[: self.budget]
+
+    def finished(self) -> bool:
+        """Whether the budget is spent and every trial in it settled."""
+        trials = self.within_budget()
+        return len(trials) == self.budget and all(trial.ended for trial in trials)
 
     def to_enter(self, trials: Sequence[Trial]) -> int:
         """How many trials are to be entered now: a batch once all before it are settled, or the rest of one whose

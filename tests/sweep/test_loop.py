@@ -175,6 +175,14 @@ def test_a_larger_budget_goes_on_and_a_spent_one_runs_nothing(bench):
     assert len(engine.asked) == 2
 
 
+def test_a_budget_smaller_than_what_was_entered_ends_there(bench):
+    engine = FakeEngine(bench.store)
+    bench.run(engine, stop=lambda: len(engine.asked) >= 1)
+    trials = only(bench.run(engine, trials=2))
+    assert [trial.ended for trial in trials] == [True, True, False, False]
+    assert len(engine.asked) == 2
+
+
 def test_a_repeated_point_costs_nothing(tmp_path):
     more = """
     methods: {untrained: null}

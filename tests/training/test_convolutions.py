@@ -12,7 +12,8 @@ from harness.training.convolutions import _Columns, _Dense, _form, _Subsampled, 
 
 BFLOAT16, FLOAT32 = torch.bfloat16, torch.float32
 # channels in, out, pixels a side, kernel, stride
-DENSE = [(5, 7, 1, 3, 1), (5, 7, 2, 3, 1), (5, 7, 2, 3, 2), (6, 4, 1, 3, 2)]
+ONE_PIXEL_STRIDE_2 = (6, 4, 1, 3, 2)
+DENSE = [(5, 7, 1, 3, 1), (5, 7, 2, 3, 1), (5, 7, 2, 3, 2), ONE_PIXEL_STRIDE_2]
 SUBSAMPLED = [(5, 7, 6, 1, 2), (5, 7, 5, 1, 2), (3, 4, 1, 1, 2)]
 COLUMNS = [(5, 7, 4, 3, 1), (5, 7, 3, 3, 1), (5, 7, 7, 3, 2), (5, 7, 4, 3, 2)]
 BY_COLUMNS_THROUGHOUT = [(256, 512, 3, 3, 1), (256, 512, 6, 3, 2)]
@@ -59,11 +60,11 @@ def test_as_near_to_float64_as_torch_is(case, dtype, form):
         assert _form(x.to(dtype), conv) is form
     ours, torchs = (results(function, conv, x, grad, dtype) for function in (convolve, lambda x, conv: conv(x)))
     for mine, theirs, true in zip(ours, torchs, exact(conv, x, grad, dtype), strict=True):
-        scale, rounding = true.norm(), torch.finfo(dtype).eps
-        assert (mine - true).norm() <= 1.5 * (theirs - true).norm() + 0.1 * rounding * scale
-        # torch alone would be a loose yardstick: of one pixel and a stride of 2 its gradient in bfloat16 was seen to be
-        # whatever lay in memory
+        scale, rounding, torchs_error = true.norm(), torch.finfo(dtype).eps, (theirs - true).norm()
         assert (mine - true).norm() <= 2 * rounding * scale
+        # torch alone is no yardstick: of one pixel and a stride of 2 its gradient in bfloat16 is whatever lay in memory
+        if case != ONE_PIXEL_STRIDE_2:
+            assert (mine - true).norm() <= 1.5 * torchs_error + 0.1 * rounding * scale
 
 
 def test_large_maps_and_unusual_layers_are_left_to_torch():
