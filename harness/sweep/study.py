@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,10 @@ from harness.suite.search import SweepSpec
 from harness.sweep.rows import Row, SweepError
 
 JOURNAL = "study.journal"
-DRIVERS = {"postgresql": "psycopg2-binary", "mysql": "pymysql"}  # by database: the package to install
+PACKAGES = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""By a database driver's module: the package to install, where its name is another."""
+
+ATTEMPTS, WAIT_SECONDS = 4, 0.5
 
 
 def quiet() -> None:
@@ -90,17 +94,30 @@ def _database(url: str) -> BaseStorage:
 
     shown = hidden(url)
     try:
-        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        return _connected(url)
     except ArgumentError as error:
         raise SweepError(f"--storage {shown}: not a database URL, such as postgresql://user@host/sweeps") from error
     except ImportError as error:
-        package = DRIVERS.get(shown.split(":")[0].split("+")[0], "its package")
+        module = getattr(error.__cause__, "name", None) or "the driver"
+        package = PACKAGES.get(module, module)
         raise SweepError(f"--storage {shown}: its driver is not installed: pip install {package}") from error
     except RuntimeError as error:  # Optuna's word for a schema of another version
         raise SweepError(f"--storage {shown}: {error}") from error
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         why = str(getattr(error, "orig", None) or error.__cause__ or error).strip().splitlines()[0]
         raise SweepError(f"--storage {shown}: the database cannot be reached: {why}") from error
+
+
+def _connected(url: str) -> BaseStorage:
+    """With its tables, which another process that begins at the same time may make first."""
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        except (IntegrityError, ProgrammingError):
+            time.sleep(WAIT_SECONDS)
+    return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
 def hidden(text: str) -> str:

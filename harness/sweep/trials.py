@@ -8,6 +8,7 @@ others" without inventing a number; its `ending` says what it was.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -113,7 +114,8 @@ class Trials:
                 if trial.index not in found:
                     found[trial.index] = trial
                 elif not trial.ended:
-                    self.study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)
+                    with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another machine was as quick
+                        self._storage.set_trial_state_values(frozen._trial_id, TrialState.FAIL)
         return [found[index] for index in sorted(found)]
 
     def within_budget(self) -> list[Trial]:
@@ -150,8 +152,9 @@ class Trials:
         self.study.add_trials(new)
 
     def claim(self, trial: Trial, token: str) -> None:
-        """Note which process runs a trial; the empty token gives it back."""
-        self._set(trial, "owner", token)
+        """Note which process runs a trial; the empty token gives it back. One that has ended stays as it is."""
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self._set(trial, "owner", token)
 
     def settle(self, trial: Trial, result: Result | None, message: str = "") -> None:
         """Tell the study how a trial's cell ended. One that another process has settled meanwhile stays as it is.

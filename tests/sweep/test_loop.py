@@ -158,6 +158,44 @@ def test_two_processes_share_one_budget(tmp_path):
     assert points(bench.studies()) == points(Bench(tmp_path / "alone").run())
 
 
+def test_two_machines_share_a_database_and_no_disk(tmp_path):
+    url = f"sqlite:///{tmp_path}/sweep.db"
+    benches = [Bench(tmp_path / name, url=url) for name in ("a", "b")]
+    benches[0].studies()  # makes the tables
+    engines = [FakeEngine(bench.store, delay=0.02) for bench in benches]
+    errors = []
+
+    def work(bench, engine):
+        try:
+            bench.run(engine)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(benches, engines, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert points(benches[0].studies()) == points(Bench(tmp_path / "alone").run())
+    assert len({cell for engine in engines for cell in engine.asked}) == 10
+
+
+def test_a_copy_of_a_trial_and_a_claim_come_too_late_without_harm(tmp_path):
+    bench = Bench(tmp_path, url=f"sqlite:///{tmp_path}/sweep.db")
+    ours, theirs = bench.studies() + bench.studies()
+    before = ours.all()
+    ours.enter(before)
+    theirs.study.add_trials([trial.frozen for trial in ours.all()])  # another machine entered them as well
+    first, *others = theirs.all()
+    assert len(others) == 3
+    assert [t.state for t in raw([ours])].count(TrialState.FAIL) == 4
+    ours.settle(first, result(first.cell))
+    theirs.claim(first, "late")
+    assert ours.all()[0].state == "done"
+    assert ours.all()[0].owner == ""
+
+
 def test_stopped_it_loses_no_trial_and_starts_nothing_more(bench):
     engine = FakeEngine(bench.store)
     bench.run(engine, stop=lambda: len(engine.asked) >= 3)

@@ -5,7 +5,9 @@ import sqlite3
 
 import optuna
 import pytest
+from sqlalchemy.exc import IntegrityError
 
+from harness.sweep import study
 from harness.sweep.rows import SweepError
 from harness.sweep.study import JOURNAL, hidden, open_storage
 from tests.sweep.fakes import SWEEP, Bench, FakeEngine, only, points
@@ -95,6 +97,38 @@ def test_a_database_that_is_not_there(url, message, tmp_path):
     with pytest.raises(SweepError, match=message) as caught:
         open_storage(tmp_path, url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [("psycopg", r"'psycopg\[binary\]'"), ("psycopg2", "psycopg2-binary"), ("pymysql", "pymysql")],
+)
+def test_a_missing_driver_is_named(module, package, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise ImportError("no driver") from ModuleNotFoundError(name=module)
+
+    monkeypatch.setattr("optuna.storages.RDBStorage", refuse)
+    with pytest.raises(SweepError, match=f"its driver is not installed: pip install {package}$"):
+        open_storage(tmp_path, "postgresql://me@host/x")
+
+
+@pytest.mark.parametrize("failures", [1, 100])
+def test_tables_that_two_processes_make_at_once_are_waited_for(failures, tmp_path, monkeypatch):
+    real, left = optuna.storages.RDBStorage, [failures]
+
+    def storage(*arguments, **options):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise IntegrityError("CREATE TABLE studies", {}, ValueError("duplicate key"))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr("optuna.storages.RDBStorage", storage)
+    monkeypatch.setattr(study, "WAIT_SECONDS", 0.0)
+    if failures == 1:
+        open_storage(tmp_path, f"sqlite:///{tmp_path}/sweep.db")
+    else:
+        with pytest.raises(SweepError, match="duplicate key"):
+            open_storage(tmp_path, f"sqlite:///{tmp_path}/sweep.db")
 
 
 def test_passwords_are_hidden():
