@@ -138,7 +138,8 @@ class _Training:
         self.weight_gradient, self.bias_gradient = self._split(self.gradient)
         self.decay = self._spread([probe.spec.weight_decay for probe in probes])
         self.inputs = sets.new_empty(count, min(probes[0].spec.batch_size, self.images), inputs)
-        self.minus_one = sets.new_full((1, 1, 1, 1), -1.0)
+        self.classes = torch.arange(classes, device=sets.device)[:, None, None]
+        self.onehot = sets.new_empty(classes, 1, self.inputs.shape[1])
         self.steps = 0
 
     def _split(self, flat: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,10 +164,10 @@ class _Training:
         inputs = self.inputs[:, : len(rows)]  # (S, B, F)
         for features, batch in zip(self.sets, inputs, strict=True):
             torch.index_select(features, 0, rows, out=batch)
-        logits = torch.baddbmm(self.bias, self.weight, inputs.mT)  # (S, C R, B)
+        logits = torch.bmm(self.weight, inputs.mT).add_(self.bias)  # (S, C R, B)
         error = logits.view(len(self.sets), -1, self.per_set, len(rows)).softmax(1)
-        labels = self.labels.index_select(0, rows).expand(len(self.sets), 1, self.per_set, -1)
-        error.scatter_add_(1, labels, self.minus_one.expand_as(labels))
+        torch.eq(self.classes, self.labels.index_select(0, rows), out=self.onehot[..., : len(rows)])
+        error -= self.onehot[..., : len(rows)]
         error, mean = error.view_as(logits), 1 / len(rows)
         torch.baddbmm(self.weight_gradient, error, inputs, beta=0, alpha=mean, out=self.weight_gradient)
         torch.sum(error, 2, keepdim=True, out=self.bias_gradient).mul_(mean)

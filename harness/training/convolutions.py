@@ -25,6 +25,7 @@ SMALL, TINY = 4, 2  # pixels a side: of maps whose weights get their gradient by
 MANY_WEIGHTS = 9 * 256 * 512  # from here on the forward pass of a small map is faster by columns, too
 SOME_WEIGHTS = 9 * 128 * 256  # and the gradient of the weights up to twice the side
 MOST_COLUMNS = 1 << 27  # values; more than this is left to torch
+MOST_PADDED = 16  # shapes of maps for which a thread keeps memory
 _scratch = threading.local()
 
 
@@ -97,7 +98,7 @@ def _map(rows: Tensor, count: int, side: int) -> Tensor:
 def _columns(x: Tensor, stride: int) -> Tensor:
     """(N H' W', 9 C): for every pixel of the result the 3x3 pixels of x under the kernel, row by row. The memory is
     this thread's, and overwritten by the next call: fresh memory would cost more than filling it."""
-    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    padded = _padded(x)
     count, height, _, channels = padded.shape
     image, row, pixel, one = padded.stride()
     side = (height - 3) // stride + 1
@@ -110,6 +111,20 @@ def _columns(x: Tensor, stride: int) -> Tensor:
     columns = held[: windows.numel()].view(windows.shape)
     columns.copy_(windows)
     return columns.view(count * side * side, 9 * channels)
+
+
+def _padded(x: Tensor) -> Tensor:
+    """(N, H + 2, W + 2, C): pixels with a border of zeros, in memory of this thread whose border stays as it is."""
+    count, channels, height, width = x.shape
+    kept: dict[tuple[Any, ...], Tensor] = _scratch.__dict__.setdefault("padded", {})
+    key = (x.shape, x.dtype)
+    padded = kept.get(key)
+    if padded is None:
+        if len(kept) == MOST_PADDED:
+            kept.clear()
+        padded = kept[key] = torch.zeros(count, height + 2, width + 2, channels, dtype=x.dtype)
+    padded[:, 1:-1, 1:-1].copy_(x.permute(0, 2, 3, 1))
+    return padded
 
 
 class _Dense(torch.autograd.Function):

@@ -68,7 +68,11 @@ def is_fused_throughout(encoder: nn.Module) -> bool:
         and encoder.drop_rate == 0
         and all(_is_plain(block) for block in encoder.modules() if isinstance(block, BasicBlock | Bottleneck))
         and all(type(module) in _PLAIN for module in encoder.modules())
-        and all(norm.momentum is not None for norm in encoder.modules() if isinstance(norm, nn.BatchNorm2d))
+        and all(
+            norm.momentum is not None and norm.track_running_stats
+            for norm in encoder.modules()
+            if isinstance(norm, nn.BatchNorm2d)
+        )
     )
 
 

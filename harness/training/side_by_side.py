@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -66,11 +66,12 @@ class _Run:
             raise RuntimeError("views that ran side by side have one backward pass; run them forward once more")
         by_view = self._each(self._gradients, gradients)
         self.outputs = []
-        *later, last = by_view
-        total = list(last)  # autograd meets the last view first, and sums are made in its order
-        for of_view in reversed(later):
-            total = [_sum(a, b) for a, b in zip(total, of_view, strict=True)]
-        return total
+        *earlier, last = by_view  # autograd meets the last view first, and sums are made in its order
+        used = [i for i, gradient in enumerate(last) if gradient is not None]
+        total = [last[i] for i in used]
+        for of_view in reversed(earlier):
+            torch._foreach_add_(total, [of_view[i] for i in used])
+        return list(last)
 
     def _each(self, work: Callable[[int, Any], Any], arguments: Sequence[Any]) -> list[Any]:
         futures = [self.pool.submit(work, view, argument) for view, argument in enumerate(arguments)]
@@ -90,12 +91,6 @@ class _Run:
 
     def _gradients(self, view: int, of_output: Tensor) -> tuple[Tensor | None, ...]:
         return torch.autograd.grad(self.outputs[view], self.weights, of_output, allow_unused=True)
-
-
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a.add_(b)
 
 
 class _Encode(torch.autograd.Function):
@@ -137,13 +132,16 @@ def _norms(encoder: nn.Module) -> list[nn.BatchNorm2d]:
 @torch.no_grad()
 def _take_over_statistics(encoder: nn.Module, replicas: Sequence[nn.Module]) -> None:
     """The running statistics as if the views had come one after another."""
+    by_momentum: dict[float, list[int]] = {}
     norms = _norms(encoder)
-    running = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
-    momenta = [norm.momentum for norm in norms for _ in range(2)]
+    for index, norm in enumerate(norms):
+        by_momentum.setdefault(cast(float, norm.momentum), []).append(index)
     for replica in replicas:
-        of_view = [buffer for norm in _norms(replica) for buffer in (norm.running_mean, norm.running_var)]
-        for buffer, of_batch, momentum in zip(running, of_view, momenta, strict=True):
-            buffer.lerp_(of_batch, momentum)  # type: ignore[union-attr, arg-type]
-    for norm in norms:
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(len(replicas))
+        of_view = _norms(replica)
+        for momentum, places in by_momentum.items():
+            torch._foreach_lerp_(_running([norms[i] for i in places]), _running([of_view[i] for i in places]), momentum)
+    torch._foreach_add_([cast(Tensor, norm.num_batches_tracked) for norm in norms], len(replicas))
+
+
+def _running(norms: Sequence[nn.BatchNorm2d]) -> list[Tensor]:
+    return [cast(Tensor, buffer) for norm in norms for buffer in (norm.running_mean, norm.running_var)]

@@ -1,6 +1,7 @@
 """Views side by side: bit for bit what one after another gives, and that itself wherever they cannot run apart."""
 
 import copy
+import sys
 import threading
 
 import pytest
@@ -117,6 +118,16 @@ def test_the_next_step_sees_what_the_optimiser_and_a_checkpoint_changed(two_thre
     assert torch.equal(doubled, one_by_one(other, views))
 
 
+def test_each_norm_moves_at_its_own_rate(two_threads, calls):
+    encoder, views = encoder_of(), views_of(2)
+    encoder.bn1.momentum, encoder.layer1[0].bn2.momentum = 0.5, 0.01
+    parallel = step(side_by_side, encoder, views)[2]
+    assert calls
+    torch.set_num_threads(1)
+    plain = step(one_by_one, encoder, views)[2]
+    assert [name for name in plain if not torch.equal(parallel[name], plain[name])] == []
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -124,12 +135,13 @@ def test_the_next_step_sees_what_the_optimiser_and_a_checkpoint_changed(two_thre
         lambda encoder: encoder.layer1.register_forward_hook(lambda *_: None),
         lambda encoder: encoder.set_grad_checkpointing(),
         lambda encoder: setattr(encoder.bn1, "momentum", None),
+        lambda encoder: setattr(encoder.bn1, "track_running_stats", False),
         lambda encoder: setattr(encoder, "maxpool", nn.Dropout(0.1)),
         lambda encoder: setattr(encoder.layer1[0], "drop_path", nn.Dropout(0.1)),
         lambda encoder: setattr(encoder, "act1", nn.GELU()),
         lambda encoder: setattr(encoder, "_compiled_call_impl", lambda *_: None),
     ],
-    ids=["eval", "hook", "recomputation", "average", "dropout", "drop_path", "gelu", "compiled"],
+    ids=["eval", "hook", "recomputation", "average", "untracked", "dropout", "drop_path", "gelu", "compiled"],
 )
 def test_what_cannot_run_apart_runs_one_by_one(spoil, two_threads, calls, monkeypatch):
     encoder, views = encoder_of(), views_of(2)
@@ -168,6 +180,7 @@ def test_streams_keep_their_cores_and_this_thread_its_own(two_threads):
     assert {threads for _, threads in found} == {1}
     assert torch.get_num_threads() == 2
     assert streams(2, 1) is streams(2, 1)
+    assert sys.getswitchinterval() < 0.001
     other = []
     thread = threading.Thread(target=lambda: other.append(torch.get_num_threads()))
     thread.start()
