@@ -36,6 +36,15 @@ axes:
 """
 
 
+@pytest.fixture
+def two_threads():
+    """Two threads of torch for one test."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     """Where digits are packed, once for all tests."""

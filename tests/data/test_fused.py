@@ -32,14 +32,6 @@ def noise(images: int, height: int, width: int, channels: int = 3) -> torch.Tens
     return torch.randint(0, 256, (images, height, width, channels), dtype=torch.uint8, generator=generator())
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize(
     ("height", "width", "size"), [(8, 8, 8), (28, 28, 28), (32, 32, 32), (37, 45, 5), (37, 45, 70), (256, 200, 224)]
 )

@@ -19,14 +19,6 @@ from methods.method import one_by_one
 BFLOAT16 = torch.bfloat16
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def encoder_of(name="resnet18", seed=0):
     encoder = build_encoder(BackboneSpec(name=name, stem="small", width=8), 3, 16, seed)
     fuse_normalisation(encoder)
