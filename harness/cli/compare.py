@@ -95,13 +95,18 @@ def command(
 def _side(text: str, results: Path, scratch: Path) -> _Side:
     """The results of a directory, or of a commit.
 
-    Raises CommitError if it is neither.
+    Raises CommitError if it is neither, or a directory without a store.
     """
     from harness.cli.session import open_store
-    from harness.store.commits import checkout_results
+    from harness.store.commits import CommitError, checkout_results
     from harness.store.store import Store
 
     if Path(text).is_dir():
+        if Path(text).name != "cells" and not (Path(text) / "cells").is_dir():
+            raise CommitError(
+                f"{text} holds no `cells`: give the directory that `harness run` fills (`results`, say), and `--suite` "
+                "for the cells of one suite"
+            )
         store = Store(Path(text)) if Path(text).name == "cells" else open_store(Path(text))
         return _read(text, store)
     store, commit = checkout_results(text, results / "cells", scratch)

@@ -10,7 +10,7 @@ import click
 from harness.cli.session import Session, suite_options
 
 if TYPE_CHECKING:
-    from harness.analysis.report.page import Material
+    from harness.analysis.report.page import Material, Search
 
 CACHE = "projections.json"
 
@@ -54,7 +54,20 @@ def _material(session: Session) -> Material:
         classes=_class_names(session),
         files=[(str(path), path.read_text(encoding="utf-8")) for path in suite.files],
         command=f"{suite.path}{preset}{fixed}",
+        search=_search(session),
     )
+
+
+def _search(session: Session) -> Search | None:
+    """What a sweep has left among the suite's results; None where there was none."""
+    from harness.analysis.report.page import Search
+    from harness.sweep.pictures import BEST, DIRECTORY, HEADINGS
+
+    best = session.output / BEST
+    if session.suite.content.sweep is None or not best.exists():
+        return None
+    files = [(heading, session.output / DIRECTORY / f"{name}.png") for name, heading in HEADINGS.items()]
+    return Search([(heading, file.read_bytes()) for heading, file in files if file.exists()], best.read_text())
 
 
 def _class_names(session: Session) -> dict[str, tuple[str, ...]]:

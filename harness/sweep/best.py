@@ -23,7 +23,6 @@ from harness.suite.resolve import Pairing
 from harness.suite.suite import Suite, load_suite
 from harness.sweep.rows import Row, final_seeds
 
-FILE = "best.yaml"
 ABSENT = object()
 
 

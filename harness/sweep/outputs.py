@@ -11,13 +11,11 @@ from harness.store.provenance import Code, is_stale
 from harness.store.store import Store
 from harness.suite.catalogue import DatasetLike, MethodLike
 from harness.suite.suite import Suite
-from harness.sweep import best, ledger, report
+from harness.sweep import best, ledger, pictures, report
 from harness.sweep.progress import best as best_trial
 from harness.sweep.report import Found
 from harness.sweep.rows import Row
 from harness.sweep.trials import Trials
-
-PICTURES = "search"
 
 
 def write_outputs(
@@ -40,17 +38,17 @@ def write_outputs(
     found = [Found(study.row, study.all(), study.budget) for study in studies]
     untuned = [row for row in rows if not row.tuned]
     paths = [ledger.write_trials(directory, [here.trials for here in found])]
-    pictures: dict[str, list[Path]] = {}
+    drawn: dict[str, list[Path]] = {}
     if importlib.util.find_spec("matplotlib") is not None:
         from harness.sweep.plots import write_plots
 
-        pictures = write_plots(directory / PICTURES, found, title_of(spec.metric))
+        drawn = write_plots(directory / pictures.DIRECTORY, found, title_of(spec.metric))
     results = [store.result(trial.cell_id) for here in found for trial in here.trials if trial.ended]
     stale = sum(result is not None and is_stale(result, code) is not None for result in results)
-    paths.append(report.write_report(directory / report.FILE, suite.title, spec, found, untuned, pictures, stale))
+    paths.append(report.write_report(directory / report.FILE, suite.title, spec, found, untuned, drawn, stale))
     winners = [_winner(row, found) for row in rows]
-    paths.append(best.write_best(directory / best.FILE, suite, winners, catalogue, datasets))
-    return [*paths, *(file for files in pictures.values() for file in files)]
+    paths.append(best.write_best(directory / pictures.BEST, suite, winners, catalogue, datasets))
+    return [*paths, *(file for files in drawn.values() for file in files)]
 
 
 def _winner(row: Row, found: Sequence[Found]) -> best.Winner:

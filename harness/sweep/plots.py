@@ -18,6 +18,7 @@ from matplotlib.colors import Normalize
 from harness.analysis.figures.style import COLLAPSED, COLOURS, CONTROL, panels, plain, save
 from harness.suite.planned import shown
 from harness.sweep.importance import importances
+from harness.sweep.pictures import HEADINGS
 from harness.sweep.progress import best
 from harness.sweep.report import Found
 from harness.sweep.space import Options, Range, Setting
@@ -36,12 +37,12 @@ def write_plots(directory: Path, found: Sequence[Found], score: str) -> dict[str
     """
     found = [here for here in found if any(trial.value is not None for trial in here.trials)]
     pictures = {
-        "How the search went": _history(directory / "history", found, score),
-        "Landscape": _landscapes(directory / "landscape", found, score),
-        "Slices": _slices(directory / "slices", found, score),
-        "Importances": _bars(directory / "importances", found),
+        "history": _history(directory / "history", found, score),
+        "landscape": _landscapes(directory / "landscape", found, score),
+        "slices": _slices(directory / "slices", found, score),
+        "importances": _bars(directory / "importances", found),
     }
-    return {heading: files for heading, files in pictures.items() if files}
+    return {HEADINGS[name]: files for name, files in pictures.items() if files}
 
 
 def _history(stem: Path, found: Sequence[Found], score: str) -> list[Path]:

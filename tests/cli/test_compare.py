@@ -93,6 +93,9 @@ def test_neither_directory_nor_commit(harness, tmp_path):
     code, out = harness("a", "nowhere")
     assert code == 2
     assert "nowhere: there is no such directory" in out
+    (tmp_path / "suite").mkdir()
+    code, out = harness("a", "suite")
+    assert (code, "suite holds no `cells`: give the directory that `harness run` fills" in out) == (2, True)
     git("init", "-q")
     git("commit", "-q", "--allow-empty", "-m", "nothing")
     code, out = harness("a", "nowhere")

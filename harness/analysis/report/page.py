@@ -6,6 +6,7 @@ of the script is JSON in which `<` cannot occur. No clock is read, and no addres
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -33,6 +34,16 @@ _TOLD_ELSEWHERE = ("Failed", "Skipped", "No data", "Not done", "Stale", "Code, l
 
 
 @dataclass(frozen=True)
+class Search:
+    """A sweep's pictures and winners."""
+
+    pictures: Sequence[tuple[str, bytes]]
+    """(heading, PNG)."""
+    best: str
+    """The winners as a suite, its first lines naming the best settings of each row."""
+
+
+@dataclass(frozen=True)
 class Material:
     """Everything the page is made of."""
 
@@ -51,6 +62,8 @@ class Material:
     """(path as given, text) of every suite file read, the suite's own last."""
     command: str
     """What was asked for: the suite, its preset and its settings."""
+    search: Search | None = None
+    """What a sweep of the suite has left."""
 
 
 def render(material: Material, cache: Path | None = None) -> str:
@@ -87,7 +100,13 @@ def render(material: Material, cache: Path | None = None) -> str:
         provenance=runs.provenance(records),
         cells=runs.cells(records),
         cell_columns=runs.CELL_COLUMNS,
+        searched=[(heading, _address(png)) for heading, png in material.search.pictures] if material.search else [],
     )
+
+
+def _address(png: bytes) -> str:
+    """A picture as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def _template() -> jinja2.Template:

@@ -1,5 +1,6 @@
 """The page as text: complete, the same every time, closed to what labels would inject, with nothing to fetch."""
 
+import base64
 import dataclasses
 import itertools
 import json
@@ -8,12 +9,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from harness.analysis.report.page import render
+from harness.analysis.report.page import Search, render
 from harness.suite.models import TableSpec
 from tests.analysis.conftest import Bench
 from tests.analysis.report.conftest import HOSTILE, material
 
-VOID = {"meta", "link", "input", "br"}
+VOID = {"meta", "link", "input", "br", "img"}
 
 
 class Reader(HTMLParser):
@@ -125,6 +126,19 @@ def test_old_results_without_sample_curve_seconds_or_flops(tmp_path):
     assert "No run that is done has recorded a sample of its embeddings" in text
     assert "No run that is done has recorded a curve." in text
     assert "not recorded" in text
+
+
+def test_what_a_sweep_left(toy, page, read):
+    assert "search" not in {attributes.get("id") for tag, attributes in read.tags if tag == "section"}
+    png = b"not really a picture"
+    reader = Reader()
+    reader.feed(render(dataclasses.replace(toy, search=Search([("Landscape", png)], f"# best\n{HOSTILE}"))))
+    sections = [attributes.get("id") for tag, attributes in reader.tags if tag == "section"]
+    assert sections.index("why") < sections.index("search") < sections.index("runs")
+    (picture,) = [attributes for tag, attributes in reader.tags if tag == "img"]
+    assert picture["src"] == "data:image/png;base64," + base64.b64encode(png).decode()
+    assert picture["alt"].startswith("Landscape")
+    assert HOSTILE in "".join(reader.text)
 
 
 def test_no_result_at_all(tmp_path):
