@@ -4,10 +4,8 @@ is made of its readings; knows no row.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from harness.bench.row import Machine, Row, Setup, Side, Unavailable
-from harness.memory import peak_bytes, reset_peak
+from harness.memory import give_back_freed_memory, peak_bytes, reset_peak
 from harness.training.precision import PrecisionError
 
 PAIRS = 7  # of turns, if they fit into the row's time
@@ -182,7 +180,4 @@ def _tidy() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    # GNU's C library keeps freed memory otherwise
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
-    if trim is not None:
-        trim(0)
+    give_back_freed_memory()

@@ -5,7 +5,7 @@ is left to torch. The library's own kernels are made for large maps: below about
 the processor's speed in bfloat16, above all for the gradient of the weights, where a plain product of matrices
 reaches half. Sums are accumulated in float32 and rounded to the type of the input, as torch does.
 
-    dense       maps of at most 2x2 pixels: every pixel sees every other, so the layer is linear in the whole map
+    dense       maps of some pixels, of which nearly every one sees every other: the layer is linear in the whole map
     columns     the pixels under the kernel side by side, then one product with the kernels (3x3)
     subsampled  a 1x1 kernel with a stride: the pixels it looks at, then one product
 """
@@ -13,7 +13,8 @@ reaches half. Sums are accumulated in float32 and rounded to the type of the inp
 from __future__ import annotations
 
 import threading
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -21,9 +22,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-SMALL, TINY = 4, 2  # pixels a side: of maps whose weights get their gradient by columns, of maps taken as a whole
+from harness.threads import share
+from harness.training import pixel_kernels as kernels
+from harness.training.flat import as_flat, memory
+
+TAPS = 9  # weights of a 3x3 kernel between two channels
+SMALL, TINY = 4, 2  # pixels a side: of maps whose weights get their gradient by columns, of maps dense in float32
 MANY_WEIGHTS = 9 * 256 * 512  # from here on the forward pass of a small map is faster by columns, too
+FEW_WEIGHTS = 9 * 64 * 64  # up to here the gradient of the weights is added up from parts of the batch
+COLUMNS_AT_ONCE = 1024  # pixels in such a part
 SOME_WEIGHTS = 9 * 128 * 256  # and the gradient of the weights up to twice the side
+DENSE_PER_IMAGE = 1024  # values in the matrix of a map as a whole, at most
 MOST_COLUMNS = 1 << 27  # values; more than this is left to torch
 MOST_PADDED = 16  # shapes of maps for which a thread keeps memory
 _scratch = threading.local()
@@ -55,7 +64,7 @@ def _form(x: Tensor, conv: nn.Module) -> type[torch.autograd.Function] | None:
         return _Subsampled if conv.stride[0] > 1 else None
     if conv.kernel_size != (3, 3) or conv.padding != (1, 1):
         return None
-    if x.shape[2] <= TINY:
+    if _is_dense(x, side, conv.weight):
         return _Dense
     if x.dtype == torch.bfloat16 and _gradient_by_columns(side, conv.weight) and _columns_fit(x, side):
         return _Columns
@@ -66,6 +75,16 @@ def _computed_in(weight: Tensor) -> torch.dtype | None:
     """The type in which torch would convolve with these weights; None where that is not for us."""
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
     return dtype if weight.dtype == torch.float32 and dtype in (torch.float32, torch.bfloat16) else None
+
+
+def _is_dense(x: Tensor, out: int, weight: Tensor) -> bool:
+    """Whether a map as a whole goes through one matrix: in bfloat16, where columns are the other way, if that matrix is
+    small for the number of images, or smaller than the columns."""
+    side = x.shape[2]
+    if x.dtype != torch.bfloat16:
+        return side <= TINY
+    joined = side**2 * out**2  # pairs of pixels
+    return side <= SMALL and (joined <= TAPS or joined * weight.numel() <= TAPS * DENSE_PER_IMAGE * len(x))
 
 
 def _gradient_by_columns(side: int, weight: Tensor) -> bool:
@@ -134,12 +153,13 @@ class _Dense(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
         count, _, side, _ = x.shape
         taps, out = _taps(side, stride)
-        by_tap = weight.detach().to(x.dtype).permute(2, 3, 1, 0).reshape(9, weight.shape[1], weight.shape[0])
+        by_tap = x.new_zeros(TAPS + 1, weight.shape[1], weight.shape[0])
+        by_tap[:TAPS].view(3, 3, *by_tap.shape[1:]).copy_(weight.detach().permute(2, 3, 1, 0))
         # (pixels in, C, pixels out, O): from each input value to each output value
         matrix = by_tap[taps].view(side * side, out * out, *by_tap.shape[1:]).transpose(1, 2)
         matrix = matrix.reshape(side * side * weight.shape[1], -1)
         ctx.save_for_backward(x, matrix)
-        ctx.shape, ctx.taps, ctx.out = weight.shape, taps, out
+        ctx.taps, ctx.out = taps, out
         return _map(_pixels(x).view(count, -1) @ matrix, count, out)
 
     @staticmethod
@@ -151,17 +171,20 @@ class _Dense(torch.autograd.Function):
         of_x = _map(g @ matrix.t(), count, side) if ctx.needs_input_grad[0] else None
         of_matrix = (_pixels(x).view(count, -1).t().contiguous() @ g).view(side * side, channels, ctx.out**2, -1)
         blocks = of_matrix.transpose(1, 2).reshape(len(ctx.taps), channels, -1).float()
-        by_tap = torch.zeros(9, *blocks.shape[1:]).index_add_(0, ctx.taps, blocks)
-        return of_x, by_tap.view(3, 3, channels, -1).permute(3, 2, 0, 1), None
+        by_tap = torch.zeros(TAPS + 1, *blocks.shape[1:]).index_add_(0, ctx.taps, blocks)[:TAPS]
+        of_weight = by_tap.view(3, 3, channels, -1).permute(3, 2, 0, 1)
+        return of_x, of_weight.contiguous(memory_format=torch.channels_last), None
 
 
 @cache
 def _taps(side: int, stride: int) -> tuple[Tensor, int]:
-    """For every pair of a pixel in and a pixel out, which of the kernel's 9 weights joins them; and the side of the
-    result."""
+    """For every pair of a pixel in and a pixel out, which of the kernel's 9 weights joins them, 9 where none does; and
+    the side of the result."""
     out = -(-side // stride)
     steps = torch.arange(side)[:, None] - stride * torch.arange(out)[None, :] + 1  # (in, out), along one axis
-    return (3 * steps[:, None, :, None] + steps[None, :, None, :]).flatten(), out
+    taps = 3 * steps[:, None, :, None] + steps[None, :, None, :]
+    joined = (steps >= 0) & (steps <= 2)
+    return torch.where(joined[:, None, :, None] & joined[None, :, None, :], taps, TAPS).flatten(), out
 
 
 class _Columns(torch.autograd.Function):
@@ -181,9 +204,21 @@ class _Columns(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, w = ctx.saved_tensors
-        of_weight = (_rows(grad).t().contiguous() @ _columns(x, ctx.stride)).float()
-        of_weight = of_weight.view(len(w), 3, 3, -1).permute(0, 3, 1, 2)
+        of_weight = _of_weight(grad, x, w, ctx.stride).view(len(w), 3, 3, -1).permute(0, 3, 1, 2)
         return _of_images(ctx, grad, x, w), of_weight, None
+
+
+def _of_weight(grad: Tensor, x: Tensor, w: Tensor, stride: int) -> Tensor:
+    """The gradient (O, 9 C), in float32, of a 3x3 convolution's weights; of few weights by parts of the batch whose
+    columns stay in the processor's cache."""
+    if w.numel() > FEW_WEIGHTS:
+        return (_rows(grad).t().contiguous() @ _columns(x, stride)).float()
+    images = max(1, COLUMNS_AT_ONCE // grad[0, 0].numel())
+    parts = x.new_empty(-(-len(x) // images), len(w), w[0].numel())
+    batches = zip(torch.split(grad, images), torch.split(x, images), strict=True)
+    for part, (g, seen) in zip(parts, batches, strict=True):
+        torch.mm(_rows(g).t(), _columns(seen, stride), out=part)
+    return parts.sum(0, dtype=torch.float32)
 
 
 def _of_images(ctx: Any, grad: Tensor, x: Tensor, w: Tensor) -> Tensor | None:
@@ -204,20 +239,35 @@ class _Subsampled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-        seen = x[:, :, ::stride, ::stride]
-        rows, w = _rows(seen), weight.detach().flatten(1).to(x.dtype)
+        rows, w = _every(x, stride), weight.detach().flatten(1).to(x.dtype)
         ctx.save_for_backward(rows, w)
         ctx.shape, ctx.stride = x.shape, stride
-        return _map(rows @ w.t(), len(x), seen.shape[2])
+        return _map(rows @ w.t(), len(x), -(-x.shape[2] // stride))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, w = ctx.saved_tensors
         g = _rows(grad)
-        of_weight = (g.t().contiguous() @ rows).float()[:, :, None, None]
-        if not ctx.needs_input_grad[0]:
-            return None, of_weight, None
-        of_x = torch.empty(ctx.shape, dtype=g.dtype, memory_format=torch.channels_last).zero_()
-        of_x[:, :, :: ctx.stride, :: ctx.stride] = _map(g @ w, len(grad), grad.shape[2])
-        return of_x, of_weight, None
+        of_weight = (rows.t() @ g).t().float().contiguous()[:, :, None, None]
+        of_x = _between(g @ w, ctx.shape, ctx.stride) if ctx.needs_input_grad[0] else None
+        return of_x, of_weight.contiguous(memory_format=torch.channels_last), None
+
+
+def _every(x: Tensor, stride: int) -> Tensor:
+    """(N, C, H, W) as (N H' W', C): every stride-th pixel of every stride-th row."""
+    channels, side = x.shape[1:3]
+    rows = x.new_empty(len(x) * (-(-side // stride)) ** 2, channels)
+    _by_image(kernels.every, as_flat(x), rows, channels, side, stride)
+    return rows
+
+
+def _between(rows: Tensor, shape: torch.Size, stride: int) -> Tensor:
+    """The inverse of `_every`: zeros between."""
+    x = torch.empty(shape, dtype=rows.dtype, memory_format=torch.channels_last)
+    _by_image(kernels.between, x, rows, shape[1], shape[2], stride)
+    return x
+
+
+def _by_image(kernel: Callable[..., None], maps: Tensor, rows: Tensor, *numbers: int) -> None:
+    share(partial(kernel, memory(maps), memory(rows), *numbers), len(maps), torch.get_num_threads())

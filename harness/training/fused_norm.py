@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from harness.threads import share
 from harness.training import norm_gradients as gradients
 from harness.training import norm_kernels as kernels
+from harness.training.flat import as_flat, is_flat, memory
 
 LANES = 2048  # about how many values the innermost loop runs over: a page of bfloat16
 BLOCK = 1 << 16  # about how many values are added up in float32, before float64 takes over
@@ -44,7 +45,7 @@ def norm_add_act(x: Tensor, norm: nn.Module, shortcut: Tensor, plain_shortcut: T
         shortcut: of x's shape; the second result of the call before, or the same as `plain_shortcut`.
         plain_shortcut: the same values for torch's own operations, which may share gradients with others.
     """
-    if fits(x, norm) and shortcut.dtype == x.dtype and shortcut.shape == x.shape and _is_flat(shortcut):
+    if fits(x, norm) and shortcut.dtype == x.dtype and shortcut.shape == x.shape and is_flat(shortcut):
         both: tuple[Tensor, Tensor] = _NormAdd.apply(x, shortcut, norm.weight, norm.bias, norm)
         return both
     y = (norm(x) + plain_shortcut).relu_()
@@ -52,9 +53,9 @@ def norm_add_act(x: Tensor, norm: nn.Module, shortcut: Tensor, plain_shortcut: T
 
 
 def fits(x: Tensor, norm: nn.Module) -> bool:
-    """Whether the compiled loops can do what `norm` would do with x (N, C, H, W)."""
+    """Whether the compiled loops can do what `norm` would do with x (N, C, H, W) or (N, C)."""
     return (
-        type(norm) is nn.BatchNorm2d
+        type(norm) is {4: nn.BatchNorm2d, 2: nn.BatchNorm1d}.get(x.dim())
         and norm.training
         and norm.affine
         and norm.momentum is not None
@@ -62,27 +63,10 @@ def fits(x: Tensor, norm: nn.Module) -> bool:
         and norm.weight.dtype == norm.running_mean.dtype == torch.float32
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
-        and x.dim() == 4
         and x.shape[1] == norm.num_features
         and x.numel() > norm.num_features
-        and _is_flat(x)
+        and is_flat(x)
     )
-
-
-def _is_flat(x: Tensor) -> bool:
-    """Whether (N, C, H, W) lies in memory pixel by pixel, the channels of each together."""
-    return x.permute(0, 2, 3, 1).is_contiguous()
-
-
-def _as_flat(x: Tensor) -> Tensor:
-    return x if _is_flat(x) else x.contiguous(memory_format=torch.channels_last)
-
-
-def _memory(x: Tensor) -> kernels.Activations:
-    """Of a flat tensor, for the compiled loops."""
-    values = x.detach().permute(0, 2, 3, 1).view(-1)
-    array: kernels.Activations = (values.view(torch.uint16) if x.dtype == torch.bfloat16 else values).numpy()
-    return array
 
 
 class _Batch:
@@ -96,8 +80,8 @@ class _Batch:
         self.sums = np.empty((-(-x.numel() // self.size), 2, channels))
         self.tiles = np.empty((3, width), dtype=np.float32)
         self.of_batch = np.empty((3, channels))
-        kernels.sample_mean(_memory(x), channels, self.tiles[0])
-        self.share(kernels.moments, _memory(x), self.tiles[0], self.sums)
+        kernels.sample_mean(memory(x), channels, self.tiles[0])
+        self.share(kernels.moments, memory(x), self.tiles[0], self.sums)
         weight, bias = norm.weight.detach().numpy(), norm.bias.detach().numpy()
         kernels.statistics(self.sums, weight, bias, self.count, norm.eps, self.of_batch, self.tiles)
         mean, variance, _ = torch.from_numpy(self.of_batch).to(torch.float32).unbind()
@@ -122,7 +106,7 @@ class _Batch:
             of_bias.numpy(),
             factors,
         )
-        self.share(gradients.input_gradient, _memory(g), self.tiles, floor, factors, _memory(x))
+        self.share(gradients.input_gradient, memory(g), self.tiles, floor, factors, memory(x))
         return x.detach(), of_weight, of_bias
 
 
@@ -132,7 +116,7 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: nn.Module, floor: np.float32) -> Tensor:
         batch, y = _Batch(x, norm), torch.empty_like(x)
-        batch.share(kernels.normalise, _memory(x), batch.tiles, floor, _memory(y))
+        batch.share(kernels.normalise, memory(x), batch.tiles, floor, memory(y))
         ctx.batch, ctx.floor = batch, floor
         ctx.save_for_backward(x, weight)
         return y
@@ -141,8 +125,8 @@ class _Norm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        x, grad, batch = _own(x), _as_flat(grad), ctx.batch
-        batch.share(gradients.gradient_sums, _memory(grad), _memory(x), batch.tiles, ctx.floor, batch.sums)
+        x, grad, batch = _own(x), as_flat(grad), ctx.batch
+        batch.share(gradients.gradient_sums, memory(grad), memory(x), batch.tiles, ctx.floor, batch.sums)
         return *batch.gradients(grad, ctx.floor, x, weight), None, None
 
 
@@ -154,7 +138,7 @@ class _NormAdd(torch.autograd.Function):
         ctx: Any, x: Tensor, shortcut: Tensor, weight: Tensor, bias: Tensor, norm: nn.Module
     ) -> tuple[Tensor, Tensor]:
         batch, y = _Batch(x, norm), torch.empty_like(x)
-        batch.share(kernels.join, _memory(x), batch.tiles, _memory(shortcut), _memory(y))
+        batch.share(kernels.join, memory(x), batch.tiles, memory(shortcut), memory(y))
         ctx.batch = batch
         ctx.save_for_backward(x, y, weight)
         ctx.set_materialize_grads(False)
@@ -169,9 +153,9 @@ class _NormAdd(torch.autograd.Function):
         if first is None:
             first, second = second, None
         assert first is not None
-        g = torch.empty_like(x) if second is None else _as_flat(second)
-        a, add = _memory(_as_flat(first)), second is not None
-        batch.share(gradients.joined_gradient_sums, a, add, _memory(x), _memory(y), batch.tiles, _memory(g), batch.sums)
+        g = torch.empty_like(x) if second is None else as_flat(second)
+        a, add = memory(as_flat(first)), second is not None
+        batch.share(gradients.joined_gradient_sums, a, add, memory(x), memory(y), batch.tiles, memory(g), batch.sums)
         of_x, of_weight, of_bias = batch.gradients(g, NO_FLOOR, x, weight)
         return of_x, g, of_weight, of_bias, None
 

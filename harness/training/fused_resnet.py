@@ -36,7 +36,7 @@ class FusedResNet(ResNet):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """As timm's: (N, C, H, W) -> (N, F, H', W')."""
-        if not self.training or x.device.type != "cpu" or self.grad_checkpointing or _is_followed(self):
+        if not self.training or x.device.type != "cpu" or self.grad_checkpointing or is_followed(self):
             features: Tensor = super().forward_features(x)
             return features
         x = self.conv1(x)
@@ -63,7 +63,7 @@ def is_fused_throughout(encoder: nn.Module) -> bool:
         and encoder.training
         and not encoder.grad_checkpointing
         and encoder._compiled_call_impl is None
-        and not _is_followed(encoder)
+        and not is_followed(encoder)
         and type(encoder.act1) is nn.ReLU
         and encoder.drop_rate == 0
         and all(_is_plain(block) for block in encoder.modules() if isinstance(block, BasicBlock | Bottleneck))
@@ -76,7 +76,7 @@ def is_fused_throughout(encoder: nn.Module) -> bool:
     )
 
 
-def _is_followed(network: nn.Module) -> bool:
+def is_followed(network: nn.Module) -> bool:
     """Whether hooks wait for single modules, or a compiler follows the operations."""
     return torch.compiler.is_compiling() or any(
         m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks

@@ -20,7 +20,8 @@ import numpy.typing as npt
 from numba.core import types
 from numba.extending import intrinsic, overload
 
-Activations = npt.NDArray[Any]
+from harness.training.flat import Activations
+
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 

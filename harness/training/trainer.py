@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from harness.data.views import Batch, ViewStream
+from harness.memory import keep_freed_memory
 from harness.store.result import CurvePoint
 from harness.streams import stream, stream_seed
 from harness.suite.cell import Cell
 from harness.training.checkpoints import BackgroundWriter, CheckpointError, State
+from harness.training.fused_mlp import fuse_heads
 from harness.training.fused_resnet import fuse_normalisation
 from harness.training.optimisers import build_optimiser
 from harness.training.precision import autocast, check_precision, gradient_scaler
@@ -102,7 +104,9 @@ class Trainer:
         self.views_per_step = cell.views * cell.batch_size
         self.method = method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
+            keep_freed_memory()
             fuse_normalisation(self.method)
+            fuse_heads(self.method)
             self.method.encode_views = side_by_side
         self.optimiser = build_optimiser(method, cell.optimiser)
         self.scaler = gradient_scaler(cell.precision, device)

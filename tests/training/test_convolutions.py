@@ -11,16 +11,19 @@ from harness.training import convolutions
 from harness.training.convolutions import _Columns, _Dense, _form, _Subsampled, convolve
 
 BFLOAT16, FLOAT32 = torch.bfloat16, torch.float32
-# channels in, out, pixels a side, kernel, stride
+# channels in, out, pixels a side, kernel, stride[, images]
 ONE_PIXEL_STRIDE_2 = (6, 4, 1, 3, 2)
 DENSE = [(5, 7, 1, 3, 1), (5, 7, 2, 3, 1), (5, 7, 2, 3, 2), ONE_PIXEL_STRIDE_2]
+DENSE_IN_BFLOAT16 = [(5, 7, 3, 3, 1), (5, 7, 3, 3, 2), (5, 7, 4, 3, 2)]
 SUBSAMPLED = [(5, 7, 6, 1, 2), (5, 7, 5, 1, 2), (3, 4, 1, 1, 2)]
-COLUMNS = [(5, 7, 4, 3, 1), (5, 7, 3, 3, 1), (5, 7, 7, 3, 2), (5, 7, 4, 3, 2)]
+COLUMNS = [(5, 7, 4, 3, 1), (9, 16, 3, 3, 1), (5, 7, 7, 3, 2), (12, 16, 4, 3, 2), (40, 20, 2, 3, 1)]
+IN_PARTS = [(32, 24, 4, 3, 1, 130), (8, 8, 7, 3, 2, 130)]  # several, the last one smaller
 BY_COLUMNS_THROUGHOUT = [(256, 512, 3, 3, 1), (256, 512, 6, 3, 2)]
 CASES = [
     *((case, dtype, _Dense) for case in DENSE for dtype in (FLOAT32, BFLOAT16)),
     *((case, dtype, _Subsampled) for case in SUBSAMPLED for dtype in (FLOAT32, BFLOAT16)),
-    *((case, BFLOAT16, _Columns) for case in COLUMNS + BY_COLUMNS_THROUGHOUT),
+    *((case, BFLOAT16, _Dense) for case in DENSE_IN_BFLOAT16),
+    *((case, BFLOAT16, _Columns) for case in COLUMNS + IN_PARTS + BY_COLUMNS_THROUGHOUT),
 ]
 
 
