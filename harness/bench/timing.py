@@ -18,6 +18,7 @@ from harness.training.precision import PrecisionError
 
 PAIRS = 7  # of turns, if they fit into the row's time
 LEAST_PAIRS = 3
+MOST_CALLS = 1 << 20  # in a turn
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,14 @@ class _Clock:
 
     def __init__(self, side: Side, device: torch.device, turn_seconds: float) -> None:
         self.side, self.device = side, device
-        taken = turn_seconds
+        calls, taken = 1, turn_seconds
         for _ in range(side.warm_up_calls):
-            _, taken = self._called(1)
+            _, taken = self._called(calls)
+        while calls * taken < turn_seconds / 4 and calls < MOST_CALLS:  # the first may be quick by what was made ahead
+            calls *= 2
+            _, taken = self._called(calls)
         side.after()
-        self.calls = max(1, round(turn_seconds / max(taken, 1e-9)))
+        self.calls = max(1, min(MOST_CALLS, round(turn_seconds / max(taken, 1e-9))))
 
     def turn(self) -> Turn:
         """The mean work and seconds of a call."""

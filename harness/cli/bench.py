@@ -38,7 +38,7 @@ DEFAULT_OUTPUT = Path("results/bench")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.0, min_open=True),
-    default=20.0,
+    default=10.0,
     show_default=True,
     help="Time for each row; at least three pairs of turns are taken, however long they last.",
 )

@@ -46,6 +46,20 @@ def test_the_median_of_the_pairs_and_their_spread(machine):
     assert found.spread == (1.0, 4.0)
 
 
+def test_calls_that_are_quick_by_what_was_made_ahead_do_not_make_turns_long(machine):
+    made_ahead, counts = [5], []
+
+    def timed(count):
+        counts.append(count)
+        quick = min(made_ahead[0], count)
+        made_ahead[0] -= quick
+        return 1.0, 1e-6 * quick + 1.0 * (count - quick)
+
+    found = measure(row(lambda m: Side(lambda: 1.0, timed=timed)), machine, 14.0 * PAIRS)
+    assert counts[-len(found.ours) :] == [14] * len(found.ours)
+    assert sum(counts[: -len(found.ours)]) < 2 * 14
+
+
 def test_the_share_of_the_limit(told, machine):
     counted = measure(row(told.side("a", 10.0, 1.0, flops=4.0, moved_bytes=0.1)), machine, 1.0)
     assert counted.share == pytest.approx(0.4)  # 10 units of 4 operations in a second, of 100
