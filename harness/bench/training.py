@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 
 from harness.backbones import build_encoder, feature_size
+from harness.bench.apart import apart
 from harness.bench.conventional.pipeline import closing, endless, loader, pause, resume
 from harness.bench.conventional.training import NETWORKS, Trainer
 from harness.bench.row import MINUTES, VIEWS, Machine, Precision, Row, Setup, Side, Target, Unavailable
@@ -13,7 +16,7 @@ from harness.bench.stepping import LR, SteppedTrainer, Training
 from harness.suite.cell import AugmentationSpec
 
 GROUP = "training"
-AGAINST = "DataLoader, float32, NCHW, a slice at a time"
+AGAINST = "DataLoader, float32, NCHW, a slice at a time, as a program of its own"
 NARROW = 16
 CIFAR_EPOCHS, CIFAR_IMAGES = 1000, 50_000
 CIFAR_MINUTES = 20.0  # at 35 % of an H100's bfloat16 peak
@@ -47,7 +50,7 @@ def trained(training: Training, target: float | None = None, precision: Precisio
         name=f"{name}, batch {training.images}" + (f", {precision}" if precision else ""),
         unit=VIEWS,
         ours=ours(training, precision),
-        conventional=plain(training),
+        conventional=apart(partial(plain, training)),
         against=AGAINST,
         target=None if target is None else Target("ratio", target),
     )
@@ -89,32 +92,28 @@ def ours(training: Training, precision: Precision | None = None, work: float = 1
     return setup
 
 
-def plain(training: Training) -> Setup:
+def plain(training: Training, machine: Machine) -> Side:
     """The conventional trainer, in float32, its DataLoader with as many workers as cores."""
+    images, spec = training.random_images(), training.dataset
+    source = loader(
+        np.asarray(images.pixels),
+        np.asarray(images.labels),
+        AugmentationSpec(),
+        training.size,
+        spec.mean,
+        spec.std,
+        views=training.views,
+        batch_size=training.images,
+        workers=machine.workers,
+        pin_memory=machine.device.type == "cuda",
+    )
+    encoder = build_encoder(training.backbone, spec.channels, training.size, 0)
+    network = NETWORKS[training.method](encoder, feature_size(encoder))
+    batches = endless(source)
+    trainer = Trainer(network, batches, machine.device, LR)
 
-    def setup(machine: Machine) -> Side:
-        images, spec = training.random_images(), training.dataset
-        source = loader(
-            np.asarray(images.pixels),
-            np.asarray(images.labels),
-            AugmentationSpec(),
-            training.size,
-            spec.mean,
-            spec.std,
-            views=training.views,
-            batch_size=training.images,
-            workers=machine.workers,
-            pin_memory=machine.device.type == "cuda",
-        )
-        encoder = build_encoder(training.backbone, spec.channels, training.size, 0)
-        network = NETWORKS[training.method](encoder, feature_size(encoder))
-        batches = endless(source)
-        trainer = Trainer(network, batches, machine.device, LR)
+    def turn() -> float:
+        trainer.step()
+        return float(training.views * training.images)
 
-        def turn() -> float:
-            trainer.step()
-            return float(training.views * training.images)
-
-        return Side(turn, before=resume, after=pause, close=closing(batches))
-
-    return setup
+    return Side(turn, before=resume, after=pause, close=closing(batches))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import sys
 
 import click
+
+from harness.openmp import spin_briefly
 
 VERBS = {
     "run": "Run a suite's cells that are not done, then write its tables.",
@@ -62,9 +63,5 @@ def cli() -> None:
 
 def main() -> None:
     """The console script. Exit codes: 0 all done, 1 some cell failed, 2 bad suite or arguments, 130 interrupted."""
-    # GNU OpenMP's threads spin for long while they wait: with a busy neighbour on the same cores training was thirty
-    # times slower. Sleeping at once is slow on idle cores; a short spin costs nothing there. To be set before torch is
-    # imported.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    spin_briefly()  # before torch is imported
     sys.exit(cli())
