@@ -28,7 +28,9 @@ def apart(setup: Setup) -> Setup:
 
     def setup_apart(machine: Machine) -> Side:
         process = _Process(setup, machine)
-        return Side(lambda: process.ask(1)[0], timed=process.ask, close=process.close)
+        return Side(
+            lambda: process.ask(1)[0], timed=process.ask, close=process.close, warm_up_calls=process.warm_up_calls
+        )
 
     return setup_apart
 
@@ -42,7 +44,7 @@ class _Process:
             self.process.start()
         theirs.close()
         try:
-            self._answer()
+            self.warm_up_calls = int(self._answer())
         except BaseException:
             self.close()
             raise
@@ -94,7 +96,7 @@ def _answer(questions: Connection, setup: Setup, machine: Machine) -> None:
         return
     try:
         side.after()
-        questions.send("ready")
+        questions.send(side.warm_up_calls)
         while True:
             calls = questions.recv()
             try:

@@ -18,6 +18,7 @@ from harness.suite.cell import AugmentationSpec
 GROUP = "training"
 AGAINST = "DataLoader, float32, NCHW, a slice at a time, as a program of its own"
 NARROW = 16
+PLAIN_WARM_UP_STEPS = 6  # until queues and memory are as in the long run
 CIFAR_EPOCHS, CIFAR_IMAGES = 1000, 50_000
 CIFAR_MINUTES = 20.0  # at 35 % of an H100's bfloat16 peak
 OTHERS = ("byol", "simsiam", "contrastive", "vicreg", "barlow_twins")
@@ -116,4 +117,4 @@ def plain(training: Training, machine: Machine) -> Side:
         trainer.step()
         return float(training.views * training.images)
 
-    return Side(turn, before=resume, after=pause, close=closing(batches))
+    return Side(turn, before=resume, after=pause, close=closing(batches), warm_up_calls=PLAIN_WARM_UP_STEPS)

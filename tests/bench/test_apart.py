@@ -27,7 +27,7 @@ def sleeping(seconds, machine):
         time.sleep(seconds)
         return 2.0
 
-    return Side(turn)
+    return Side(turn, warm_up_calls=3)
 
 
 def lacking(machine):
@@ -59,6 +59,7 @@ def told(what, machine):
 def test_work_and_seconds_are_those_of_the_other_process(machine):
     side = apart(partial(sleeping, 0.01))(machine)
     try:
+        assert side.warm_up_calls == 3
         work, seconds = side.timed(5)
         assert work == 2.0
         assert 0.05 <= seconds < 1.0
