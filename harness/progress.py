@@ -1,10 +1,11 @@
-"""What is shown while cells run: live bars in a terminal, plain lines elsewhere. Owns no state of the run itself.
+"""What is shown while tasks run: live bars in a terminal, plain lines elsewhere. Owns no state of the run itself.
 
-Events name the cell by its id, so that several may run at once. Imports no torch.
+Events name the task by its id, so that several may run at once. Imports no torch.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from harness.store.result import Result
+from harness.spec.collapse import CollapseRule
+from harness.store.cell_result import CellResult
 
 
 class Reading(Protocol):
@@ -39,23 +41,25 @@ class Reading(Protocol):
 
 
 class Watcher(Protocol):
-    """Told of everything that happens to the cells of one command."""
+    """Told of everything that happens to the tasks of one command."""
 
-    def settled(self, cell_id: str) -> None:
-        """The cell needs no run: it is done already, here or by another process."""
+    def settled(self, task_id: str) -> None:
+        """The task needs no run: it is done already, here or by another process."""
 
-    def started(self, cell_id: str, label: str) -> None: ...
-    def training(self, cell_id: str, reading: Reading) -> None: ...
-    def stage(self, cell_id: str, what: str) -> None: ...
-    def ended(self, cell_id: str, outcome: str, result: Result | None) -> None:
-        """`outcome` is one of done, failed, interrupted, missing data, running elsewhere."""
+    def started(self, task_id: str, label: str) -> None:
+        """Again for a task whose process has died, with what is left of it."""
+
+    def training(self, task_id: str, reading: Reading) -> None: ...
+    def stage(self, task_id: str, what: str) -> None: ...
+    def ended(self, task_id: str, outcome: str, text: str) -> None:
+        """`outcome` is one of done, failed, pruned, interrupted, missing data, running elsewhere; `text` says more."""
 
     def note(self, text: str) -> None: ...
 
 
 @dataclass
 class Clock:
-    """Time left for a list of cells, from how long the ended ones took."""
+    """Time left for a list of tasks, from how long the ended ones took."""
 
     total: int
     ended: int = 0
@@ -79,19 +83,18 @@ def duration(seconds: float) -> str:
 
 
 def reading_text(reading: Reading) -> str:
-    """One run's state: loss, the last k-NN accuracy, speed, time left."""
+    """One run's state: loss, the last accuracies of its monitors, speed, time left."""
     parts = [f"loss {reading.loss:.4g}"]
-    parts += [f"{name} {value:.1f} %" for name, value in reading.latest.items() if name.startswith("knn")]
+    parts += [f"{name} {value:.1f} %" for name, value in reading.latest.items() if name.endswith("_top1")]
     parts += [f"{reading.views_per_second:,.0f} views/s", f"{duration(reading.seconds_left)} left"]
     return ", ".join(parts)
 
 
-def result_text(result: Result) -> str:
-    """One run's outcome in a line."""
-    if result.failure:
-        return f"FAILED {result.failure.kind}: {first_line(result.failure.message)}"
-    parts = [f"{name} {value:.2f} %" for name, value in result.metrics.items()]
-    if result.diagnostics.get("collapsed"):
+def result_text(result: CellResult, rule: CollapseRule) -> str:
+    """One cell's outcome in a line."""
+    parts = [f"FAILED {stage}: {f.kind}: {first_line(f.message)}" for stage, f in result.failures.items()]
+    parts += [f"{name} {value:.2f} %" for name, value in result.metrics.items()]
+    if result.collapsed(rule):
         parts.append("collapsed")
     if result.cost:
         parts.append(duration(result.cost.train_seconds + result.cost.evaluation_seconds))
@@ -104,7 +107,8 @@ def first_line(text: str) -> str:
 
 
 class PlainWatcher:
-    """A line when a cell starts, every `every` seconds of training, and when it ends."""
+    """A line when a task starts, every `every` seconds of training, and when it ends. Whether anybody can read them is
+    of no matter to the run."""
 
     def __init__(self, total: int, stream: TextIO, every: float = 30.0) -> None:
         self.clock = Clock(total, began=time.monotonic())
@@ -120,36 +124,42 @@ class PlainWatcher:
         return None
 
     def note(self, text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')} {text}", file=self.stream, flush=True)
+        try:
+            print(f"{time.strftime('%H:%M:%S')} {text}", file=self.stream, flush=True)
+        except BrokenPipeError:  # nobody reads any more (`| head`)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+        except OSError:  # the log's disk is full
+            return
 
-    def settled(self, cell_id: str) -> None:
+    def settled(self, task_id: str) -> None:
         self.clock.total -= 1
 
-    def started(self, cell_id: str, label: str) -> None:
-        self.begun += 1
-        self.labels[cell_id], self.said[cell_id] = label, time.monotonic()
-        self.note(f"[{self.begun}/{self.clock.total}] {label}: started ({cell_id})")
+    def started(self, task_id: str, label: str) -> None:
+        self.begun += task_id not in self.labels
+        self.labels[task_id], self.said[task_id] = label, time.monotonic()
+        self.note(f"[{self.begun}/{self.clock.total}] {label}: started ({task_id})")
 
-    def training(self, cell_id: str, reading: Reading) -> None:
-        if time.monotonic() - self.said[cell_id] >= self.every:
-            self.said[cell_id] = time.monotonic()
-            self.note(f"{self.labels[cell_id]}: epoch {reading.epoch}/{reading.epochs}, {reading_text(reading)}")
+    def training(self, task_id: str, reading: Reading) -> None:
+        if time.monotonic() - self.said[task_id] >= self.every:
+            self.said[task_id] = time.monotonic()
+            self.note(f"{self.labels[task_id]}: epoch {reading.epoch}/{reading.epochs}, {reading_text(reading)}")
 
-    def stage(self, cell_id: str, what: str) -> None:
+    def stage(self, task_id: str, what: str) -> None:
         return None
 
-    def ended(self, cell_id: str, outcome: str, result: Result | None) -> None:
+    def ended(self, task_id: str, outcome: str, text: str) -> None:
         self.clock.ended += 1
         left = self.clock.left()
-        text = result_text(result) if result else outcome
         self.note(
-            f"[{self.clock.ended}/{self.clock.total}] {self.labels.get(cell_id, cell_id)}: {text}"
+            f"[{self.clock.ended}/{self.clock.total}] {self.labels.get(task_id, task_id)}: {text}"
             + (f" ({left} left)" if self.clock.ended < self.clock.total else "")
         )
 
 
 class RichWatcher:
-    """One bar for all cells and one for each that runs; ended cells scroll by as lines above."""
+    """One bar for all tasks and one for each that runs; ended tasks scroll by as lines above."""
 
     def __init__(self, total: int, console: Console) -> None:
         self.clock = Clock(total, began=time.monotonic())
@@ -176,31 +186,33 @@ class RichWatcher:
     def note(self, text: str) -> None:
         self.bars.console.print(escape(text))
 
-    def settled(self, cell_id: str) -> None:
+    def settled(self, task_id: str) -> None:
         self.clock.total -= 1
         self.bars.update(self.overall, total=self.clock.total)
 
-    def started(self, cell_id: str, label: str) -> None:
-        self.labels[cell_id] = label
-        self.tasks[cell_id] = self.bars.add_task(escape(label), total=None, state="loading data")
+    def started(self, task_id: str, label: str) -> None:
+        self.labels[task_id] = label
+        if task_id in self.tasks:
+            self.bars.remove_task(self.tasks[task_id])
+        self.tasks[task_id] = self.bars.add_task(escape(label), total=None, state="loading data")
 
-    def training(self, cell_id: str, reading: Reading) -> None:
+    def training(self, task_id: str, reading: Reading) -> None:
         self.bars.update(
-            self.tasks[cell_id], completed=reading.step, total=reading.steps, state=escape(reading_text(reading))
+            self.tasks[task_id], completed=reading.step, total=reading.steps, state=escape(reading_text(reading))
         )
 
-    def stage(self, cell_id: str, what: str) -> None:
-        self.bars.update(self.tasks[cell_id], state=escape(what))
+    def stage(self, task_id: str, what: str) -> None:
+        self.bars.update(self.tasks[task_id], state=escape(what))
 
-    def ended(self, cell_id: str, outcome: str, result: Result | None) -> None:
+    def ended(self, task_id: str, outcome: str, text: str) -> None:
         self.clock.ended += 1
-        if cell_id in self.tasks:
-            self.bars.remove_task(self.tasks.pop(cell_id))
+        if task_id in self.tasks:
+            self.bars.remove_task(self.tasks.pop(task_id))
         left = self.clock.left()
         self.bars.update(self.overall, completed=self.clock.ended, state=f"about {left} left" if left else "")
         colour = {"done": "green", "failed": "red"}.get(outcome, "yellow")
-        text = escape(result_text(result) if result else outcome)
-        self.bars.console.print(f"[{colour}]{outcome:>11}[/] {escape(self.labels.get(cell_id, cell_id))}: {text}")
+        name = escape(self.labels.get(task_id, task_id))
+        self.bars.console.print(f"[{colour}]{outcome:>11}[/] {name}: {escape(text)}")
 
 
 def watch(total: int, console: Console | None = None) -> PlainWatcher | RichWatcher:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from methods.composed import Composed
-from methods.composition import Composition, Projector
-from methods.method import MethodEntry
-from methods.pair_losses import CrossCorrelation, PairLoss, cross_correlation
-from methods.parts import Scope
+from methods.composition import Composition, CrossCorrelation, PairLoss, Projector, Scope
+from methods.entry import MethodEntry
 
 
 class BarlowTwinsSettings(Composition):
@@ -20,16 +15,10 @@ class BarlowTwinsSettings(Composition):
     pair_loss: PairLoss = CrossCorrelation(off_diagonal_weight=0.0051)
 
 
-def barlow_twins_loss(v: Tensor, off_diagonal_weight: float = 0.0051) -> Tensor:
-    """sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2 with C the cross-correlation of two views (Barlow Twins,
-    equations 1 and 2), averaged over pairs of views of v (d, N, D)."""
-    return cross_correlation(v, v, off_diagonal_weight)
-
-
 METHOD = MethodEntry(
     name="barlow_twins",
     summary="Barlow Twins: the views' cross-correlation matrix is driven to the identity",
     source="Zbontar et al., arXiv 2103.03230, equations 1 and 2",
     settings=BarlowTwinsSettings,
-    build=Composed,
+    build="methods.composed:Composed",
 )

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from methods.composed import Composed
-from methods.composition import Composition, MomentumTarget, Predictor, Projector
-from methods.method import MethodEntry
-from methods.pair_losses import NormalisedMse, PairLoss
-from methods.parts import Scope
+from methods.composition import Composition, MomentumTarget, NormalisedMse, PairLoss, Predictor, Projector, Scope
+from methods.entry import MethodEntry
 
 
 class ByolSettings(Composition):
@@ -23,20 +18,10 @@ class ByolSettings(Composition):
     pair_loss: PairLoss = NormalisedMse(directions="sum")
 
 
-def byol_loss(predictions: Tensor, targets: Tensor) -> Tensor:
-    """(2 - 2 cos(p_i, t_j)) + (2 - 2 cos(p_j, t_i)), averaged over images and pairs of views (BYOL, equation 2).
-
-    Args:
-        predictions: (d, N, D) of the online network.
-        targets: (d, N, D) of the momentum network; taken as constants.
-    """
-    return NormalisedMse(directions="sum")(predictions, targets.detach())
-
-
 METHOD = MethodEntry(
     name="byol",
     summary="BYOL: a predictor chases a momentum target",
     source="Grill et al., arXiv 2006.07733, equations 1 and 2; sizes and tau of arXiv 2007.06346's released code",
     settings=ByolSettings,
-    build=Composed,
+    build="methods.composed:Composed",
 )

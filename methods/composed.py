@@ -1,18 +1,79 @@
-"""The module that runs a `Composition` around an encoder. Owns the order of its parts, their batch statistics' scope
-and the momentum target; no formula of a loss."""
+"""The module that runs a `Composition` around an encoder. Owns the order of its parts, their batch statistics' scope,
+the momentum target, and which function of `losses/` each settings' kind means; no formula of a loss."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from methods.composition import BatchNormTransform, Composition, WhiteningTransform
+from methods.composition import (
+    BatchNormTransform,
+    Composition,
+    CrossCorrelation,
+    Mse,
+    NegativeCosine,
+    NormalisedMse,
+    NtXent,
+    VarianceCovariance,
+    WhiteningTransform,
+)
+from methods.entry import Settings
+from methods.losses.cross_correlation import cross_correlation
+from methods.losses.distances import mse, negative_cosine, normalised_mse
+from methods.losses.nt_xent import nt_xent
+from methods.losses.precision import at_least_float32
+from methods.losses.slice_monitor import SliceMonitor
+from methods.losses.variance_covariance import variance_covariance
+from methods.losses.whitening import slices, whiten
 from methods.method import Method
-from methods.parts import at_least_float32, cosine_momentum, mlp, momentum_copy, move_towards, over_views
-from methods.slice_monitor import SliceMonitor
-from methods.whitening import slices, whiten
+from methods.parts import cosine_momentum, mlp, momentum_copy, move_towards, over_views
+
+
+def pair_loss_function(settings: Settings) -> Callable[[Tensor, Tensor], Tensor]:
+    """The function of (online, target), each (..., d, N, D), that a pair loss's settings mean.
+
+    A user's own settings are the function themselves, by a `__call__` of theirs.
+
+    Raises:
+        ValueError: settings of a kind that is not known here, without a `__call__`.
+    """
+    if callable(settings):
+        return settings
+    match settings:
+        case NormalisedMse():
+            return partial(normalised_mse, directions=settings.directions)
+        case Mse():
+            return mse
+        case NegativeCosine():
+            return negative_cosine
+        case NtXent():
+            return partial(nt_xent, temperature=settings.temperature, l2_normalise=settings.l2_normalise)
+        case CrossCorrelation():
+            return partial(cross_correlation, off_diagonal_weight=settings.off_diagonal_weight)
+    raise ValueError(f"pair_loss: {type(settings).__name__} computes nothing; give it __call__(self, online, target)")
+
+
+def regulariser_function(settings: Settings) -> Callable[[Tensor], Tensor]:
+    """The function of v (d, N, D) that a regulariser's settings mean; a user's own are it, by their `__call__`.
+
+    Raises:
+        ValueError: settings of a kind that is not known here, without a `__call__`.
+    """
+    if callable(settings):
+        return settings
+    if isinstance(settings, VarianceCovariance):
+        return partial(
+            variance_covariance,
+            variance_weight=settings.variance_weight,
+            covariance_weight=settings.covariance_weight,
+            variance_views=settings.variance_views,
+            gamma=settings.gamma,
+            variance_eps=settings.variance_eps,
+        )
+    raise ValueError(f"regulariser: {type(settings).__name__} computes nothing; give it __call__(self, v)")
 
 
 class Branch(nn.Module):
@@ -45,6 +106,8 @@ class Composed(Method):
     def __init__(self, settings: Composition, encoder: nn.Module, features: int, classes: int) -> None:
         super().__init__(encoder)
         self.settings = settings
+        self.pair_loss = pair_loss_function(settings.pair_loss)
+        self.regulariser = None if settings.regulariser is None else regulariser_function(settings.regulariser)
         self.head = Branch(settings, features)
         self.predictor: nn.Module | None = None
         if (q := settings.predictor) is not None:
@@ -64,9 +127,9 @@ class Composed(Method):
         z = self._transform(self.head, v, index)  # (d, N, D), or (I, d, N, D) when whitened
         t = constant if constant is not None else z.detach() if self.settings.stop_gradient else z
         p = z if self.predictor is None else over_views(self.predictor, z, self.settings.head_scope)
-        loss = self.settings.pair_weight * self.settings.pair_loss(p, t)
-        if self.settings.regulariser is not None:
-            loss = loss + self.settings.regulariser(v)
+        loss = self.settings.pair_weight * self.pair_loss(p, t)
+        if self.regulariser is not None:
+            loss = loss + self.regulariser(v)
         return loss
 
     @torch.no_grad()

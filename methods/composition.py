@@ -1,18 +1,18 @@
 """The family's one composition: views -> encoder -> projector -> [transform] -> [predictor] -> pair loss (+
 regulariser), against the same network or a momentum copy, with or without stop-gradient. Owns the settings of that
-choice and which of them contradict each other; `composed.py` runs it, and a method file states its own defaults."""
+choice and which of them contradict each other, without torch; `composed.py` runs it, and a method file states its own
+defaults."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from methods.method import Settings
-from methods.pair_losses import NormalisedMse, PairLoss
-from methods.parts import OutputNorm, Scope
-from methods.regularisers import VarianceCovariance
-from methods.whitening import Variant
+from methods.entry import Settings
+
+Scope = Literal["all_views", "per_view"]
+OutputNorm = Literal["none", "plain", "affine"]
 
 
 class Projector(Settings):
@@ -46,7 +46,7 @@ class WhiteningTransform(Settings):
     """Images in a slice; divides the batch. Twice the embedding in every published cell."""
     slicing_iterations: PositiveInt = 1
     """Independent partitions of the batch that the loss is averaged over."""
-    variant: Variant = "cholesky"
+    variant: Literal["cholesky", "zca", "pca", "newton"] = "cholesky"
     eps: NonNegativeFloat = 0.0
     """Added to the diagonal of every covariance; the authors use none."""
     newton_iterations: NonNegativeInt = 5
@@ -75,6 +75,69 @@ class MomentumTarget(Settings):
 
 
 Transform = Annotated[BatchNormTransform | WhiteningTransform, Field(discriminator="kind")]
+
+
+class NormalisedMse(Settings):
+    """2 - 2 cos(z_i, z_j) (W-MSE, section 3; BYOL, equation 2)."""
+
+    kind: Literal["normalised_mse"] = "normalised_mse"
+    directions: Literal["mean", "sum"] = "mean"
+    """A pair's two directions (online i against target j, and the reverse) averaged, as W-MSE counts a pair, or
+    summed, as BYOL does."""
+
+
+class Mse(Settings):
+    """Mean over elements of (z_i - z_j)^2: the Euclidean W-MSE, and VICReg's invariance term (its equation 5)."""
+
+    kind: Literal["mse"] = "mse"
+
+
+class NegativeCosine(Settings):
+    """-cos(p_i, z_j), the mean of both directions (SimSiam, equations 1 to 4)."""
+
+    kind: Literal["negative_cosine"] = "negative_cosine"
+
+
+class NtXent(Settings):
+    """Cross-entropy of every row over the 2N - 1 other rows of its pair of views (SimCLR, arXiv 2002.05709, equation
+    1)."""
+
+    kind: Literal["nt_xent"] = "nt_xent"
+    temperature: PositiveFloat = 0.5
+    l2_normalise: bool = True
+    """Whether similarities are cosines; otherwise plain inner products."""
+
+
+class CrossCorrelation(Settings):
+    """The cross-correlation of two views driven to the identity (Barlow Twins, equation 1)."""
+
+    kind: Literal["cross_correlation"] = "cross_correlation"
+    off_diagonal_weight: PositiveFloat = 0.0051
+    """lambda, the weight of the off-diagonal terms."""
+
+
+PairLoss = Annotated[
+    NormalisedMse | Mse | NegativeCosine | NtXent | CrossCorrelation,
+    Field(discriminator="kind"),
+]
+
+
+class VarianceCovariance(Settings):
+    """variance_weight [v(Z) + v(Z')] + covariance_weight [c(Z) + c(Z')] (VICReg, equation 6), averaged over pairs of
+    views.
+
+    For d views the mean over pairs of a sum of two is twice the mean over views.
+    """
+
+    variance_weight: NonNegativeFloat = 25.0
+    covariance_weight: NonNegativeFloat = 1.0
+    variance_views: Literal["sum", "mean"] = "sum"
+    """The variance term of a pair: the sum over its views, as in the paper, or their mean, as in the authors' code. The
+    covariance term is the sum in both."""
+    gamma: PositiveFloat = 1.0
+    """Standard deviation below which a dimension is pushed apart."""
+    variance_eps: PositiveFloat = 1e-4
+    """Added to the variance under the root."""
 
 
 class Composition(Settings):

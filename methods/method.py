@@ -1,28 +1,15 @@
-"""What a method is, to the trainer and to a suite. Owns the contract between them; no loss, no file, no device string.
+"""What a method is, to the trainer. Owns the contract between them; no loss, no file, no device string.
 
-A method file defines a `Settings` subclass, builds a `Method`, and names both in a `MethodEntry` called `METHOD`.
+`entry.py` has what a method is to a suite: its settings and its `MethodEntry`, which need no torch.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
-
-
-class Settings(BaseModel):
-    """A method's own settings: frozen, typed, every default stated, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-    def problem(self, views: int, batch_size: int) -> str | None:
-        """Why this method cannot run with d = `views` and `batch_size` images, and what to change; None if it can."""
-        return None
 
 
 def one_by_one(encoder: nn.Module, views: Tensor) -> Tensor:
@@ -46,7 +33,7 @@ class Method(nn.Module, ABC):
 
         Args:
             views: (d, N, C, H, W), normalised; `views[i, n]` and `views[j, n]` show the same image n.
-            labels: (N,) int64; only the supervised control reads it.
+            labels: (N,) int64; read only where the method's entry says `reads_labels`.
             generator: on the CPU, seeded for this step; the only source of random draws.
         """
 
@@ -75,28 +62,3 @@ class Method(nn.Module, ABC):
         """Why the loss is no longer finite, where the method knows: on CUDA it does not stop to say so. May wait on the
         device."""
         return None
-
-
-Build = Callable[[Any, nn.Module, int, int], Method]
-"""(settings, encoder, feature size F, number of classes) -> method."""
-
-
-@dataclass(frozen=True)
-class MethodEntry:
-    """A method as suites and the trainer find it."""
-
-    name: str
-    """As written in a suite."""
-    summary: str
-    """One line for `harness list methods`."""
-    source: str
-    """Paper and equation, or what the control controls for."""
-    settings: type[Settings]
-    build: Build | None
-    """None: nothing is trained."""
-    kind: Literal["method", "control"] = "method"
-    min_views: int = 2
-    represents: Literal["encoder", "pixels"] = "encoder"
-    """What is evaluated: encoder features, or the normalised image itself."""
-    unused: frozenset[str] = frozenset()
-    """Fields of a cell that this method does not use: they are left out of its identity."""

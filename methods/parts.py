@@ -1,52 +1,20 @@
 """Modules and small functions the methods share: projector and predictor networks, the scope of their batch statistics,
-momentum copies, precision. Owns no loss and no settings."""
+momentum copies. Owns no loss and no settings."""
 
 from __future__ import annotations
 
 import copy
-import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, ParamSpec, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-P = ParamSpec("P")
+from methods.composition import OutputNorm, Scope
+
 M = TypeVar("M", bound=nn.Module)
-Scope = Literal["all_views", "per_view"]
-OutputNorm = Literal["none", "plain", "affine"]
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Half-precision tensors widened to float32; others as they are."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def without_autocast(device: torch.device) -> AbstractContextManager[None]:
-    """A context in which operations keep their inputs' precision."""
-    if device.type == "meta":  # tensors without values, by which operations are counted; autocast does not know them
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)
-
-
-def full_precision(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """The function of tensors, in float32 or better whatever their type and the autocast around it."""
-
-    @functools.wraps(function)
-    def widened(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        given = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
-        wide = {id(a): at_least_float32(a) for a in given}  # the same tensor given twice stays one tensor
-        with without_autocast(given[0].device):
-            return function(
-                *(wide.get(id(a), a) for a in args),  # type: ignore[arg-type]
-                **{k: wide.get(id(a), a) for k, a in kwargs.items()},  # type: ignore[arg-type]
-            )
-
-    return widened
 
 
 def mlp(
@@ -107,22 +75,3 @@ def cosine_momentum(base: float, progress: float) -> float:
 def move_towards(targets: Sequence[Tensor], onlines: Sequence[Tensor], momentum: float) -> None:
     """target = momentum target + (1 - momentum) online, all in one multi-tensor call."""
     torch._foreach_lerp_(list(targets), list(onlines), 1 - momentum)
-
-
-class _Gram(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x @ x.mT
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        x: Tensor = ctx.saved_tensors[0]
-        return (grad + grad.mT) @ x
-
-
-def gram(x: Tensor) -> Tensor:
-    """x x^T of (..., N, D), with one large product in the backward pass instead of two."""
-    product: Tensor = _Gram.apply(x)
-    return product

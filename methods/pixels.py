@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from methods.method import MethodEntry, Settings
+from methods.entry import MethodEntry, Settings
 
 
 class PixelsSettings(Settings):
@@ -18,5 +18,4 @@ METHOD = MethodEntry(
     kind="control",
     min_views=1,
     represents="pixels",
-    unused=frozenset({"views", "augmentation", "optimiser", "schedule", "epochs", "batch_size", "backbone"}),
 )

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from methods.composed import Composed
-from methods.composition import Composition, Projector
-from methods.method import MethodEntry
-from methods.pair_losses import Mse, NormalisedMse, PairLoss
+from methods.composition import Composition, NormalisedMse, PairLoss, Projector
+from methods.entry import MethodEntry
 
 
 class PlainMseSettings(Composition):
@@ -17,16 +13,11 @@ class PlainMseSettings(Composition):
     pair_loss: PairLoss = NormalisedMse()
 
 
-def plain_mse_loss(v: Tensor, pair_loss: NormalisedMse | Mse = NormalisedMse()) -> Tensor:  # noqa: B008 - frozen
-    """2 - 2 cos(v_i, v_j), or with `Mse()` the plain MSE, averaged over images and pairs of views of v (d, N, D)."""
-    return pair_loss(v, v)
-
-
 METHOD = MethodEntry(
     name="plain_mse",
     summary="the W-MSE loss without whitening: must collapse",
     source="control: what W-MSE (arXiv 2007.06346) is without its constraint",
     settings=PlainMseSettings,
-    build=Composed,
+    build="methods.composed:Composed",
     kind="control",
 )

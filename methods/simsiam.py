@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from methods.composed import Composed
-from methods.composition import Composition, Predictor, Projector
-from methods.method import MethodEntry
-from methods.pair_losses import NegativeCosine, PairLoss
-from methods.parts import Scope
+from methods.composition import Composition, NegativeCosine, PairLoss, Predictor, Projector, Scope
+from methods.entry import MethodEntry
 
 
 class SimSiamSettings(Composition):
@@ -26,20 +21,10 @@ class SimSiamSettings(Composition):
     pair_loss: PairLoss = NegativeCosine()
 
 
-def simsiam_loss(predictions: Tensor, targets: Tensor) -> Tensor:
-    """-(cos(p_i, z_j) + cos(p_j, z_i)) / 2, averaged over images and pairs of views (SimSiam, equation 4).
-
-    Args:
-        predictions: (d, N, D), the predictor's outputs.
-        targets: (d, N, D), the projector's; taken as constants.
-    """
-    return NegativeCosine()(predictions, targets.detach())
-
-
 METHOD = MethodEntry(
     name="simsiam",
     summary="SimSiam: a predictor chases its own network's output, held constant",
     source="Chen and He, arXiv 2011.10566, equation 4 and appendix D",
     settings=SimSiamSettings,
-    build=Composed,
+    build="methods.composed:Composed",
 )

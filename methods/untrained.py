@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from methods.method import MethodEntry, Settings
+from methods.entry import MethodEntry, Settings
 
 
 class UntrainedSettings(Settings):
@@ -17,5 +17,4 @@ METHOD = MethodEntry(
     build=None,
     kind="control",
     min_views=1,
-    unused=frozenset({"views", "augmentation", "optimiser", "schedule", "epochs", "batch_size"}),
 )

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import NonNegativeFloat
-from torch import Tensor
 
-from methods.composed import Composed
-from methods.composition import Composition, Projector
-from methods.method import MethodEntry
-from methods.pair_losses import Mse, PairLoss
-from methods.parts import Scope
-from methods.regularisers import VarianceCovariance
+from methods.composition import Composition, Mse, PairLoss, Projector, Scope, VarianceCovariance
+from methods.entry import MethodEntry
 
 
 class VicRegSettings(Composition):
@@ -26,30 +19,10 @@ class VicRegSettings(Composition):
     regulariser: VarianceCovariance | None = VarianceCovariance(variance_weight=25.0, covariance_weight=1.0)
 
 
-def vicreg_loss(
-    v: Tensor,
-    invariance_weight: float = 25.0,
-    variance_weight: float = 25.0,
-    covariance_weight: float = 1.0,
-    variance_views: Literal["sum", "mean"] = "sum",
-) -> Tensor:
-    """invariance MSE(z, z') + variance [v(Z) + v(Z')] + covariance [c(Z) + c(Z')] (VICReg, equation 6), averaged over
-    pairs.
-
-    Args:
-        v: (d, N, D) embeddings.
-        variance_views: the variance term as the sum over a pair's views (paper) or their mean (the authors' code).
-    """
-    regulariser = VarianceCovariance(
-        variance_weight=variance_weight, covariance_weight=covariance_weight, variance_views=variance_views
-    )
-    return invariance_weight * Mse()(v, v) + regulariser(v)
-
-
 METHOD = MethodEntry(
     name="vicreg",
     summary="VICReg: views agree, every dimension keeps its variance, no two are correlated",
     source="Bardes et al., arXiv 2105.04906, equations 1 to 6",
     settings=VicRegSettings,
-    build=Composed,
+    build="methods.composed:Composed",
 )

@@ -24,9 +24,10 @@ defaults:
   settings:
     projector: {hidden: [8], embedding_size: 4}
     transform: {sub_batch_size: 32}
-  evaluation:
+  evaluations:
     linear: {epochs: 5}
-    knn: {every_epochs: 1}
+  monitors:
+    knn5: {probe: knn, k: 5, every_epochs: 1}
 datasets: [digits]
 methods:
   w_mse: {}

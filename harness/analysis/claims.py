@@ -7,7 +7,7 @@ one claim. A claim with a run missing is not tested. Nothing is decided by a mea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +23,7 @@ from harness.analysis.comparisons import (
     single_runs,
     time_to_share,
 )
-from harness.analysis.entries import title_of
+from harness.analysis.entries import headings_in, title_of
 from harness.analysis.frame import Record
 from harness.analysis.statistics import LEVEL, MIN_PAIRS, holm, p_value, seeds_needed
 from harness.suite.claim_language import MARGIN, Claim, parse
@@ -56,7 +56,8 @@ def test_claims(claims: Sequence[str], records: Iterable[Record]) -> tuple[Verdi
         ClaimError: one is no claim; suites are checked when they are read.
     """
     everything = list(records)
-    return tuple(_verdict(parse(claim), everything) for claim in claims)
+    titles = headings_in(everything)
+    return tuple(_verdict(parse(claim), everything, titles) for claim in claims)
 
 
 def answer_of(verdict: Verdict) -> str:
@@ -66,7 +67,7 @@ def answer_of(verdict: Verdict) -> str:
     return f"{verdict.answer} (about {verdict.seeds_to_decide} seeds would decide)"
 
 
-def _verdict(claim: Claim, records: Sequence[Record]) -> Verdict:
+def _verdict(claim: Claim, records: Sequence[Record], titles: Mapping[str, str]) -> Verdict:
     datasets = claim.datasets or tuple(dict.fromkeys(record.placed.dataset for record in records))
     if claim.other is None:
         rows = [row for dataset in datasets for row in rows_of(claim.row, dataset, records)]
@@ -82,31 +83,32 @@ def _verdict(claim: Claim, records: Sequence[Record]) -> Verdict:
             missing += [str(line) for line in error.args if line not in missing]
     if not asked and not missing:
         missing = [f"no dataset here has both {claim.row} and {claim.other}"]
-    return _comparison(claim, compared, missing)
+    return _comparison(claim, compared, missing, titles)
 
 
 def _compared(claim: Claim, first: Row, second: Row) -> Compared:
     if claim.kind != "earlier":
-        return compare(first, second, metric(claim.metric))
+        return compare(first, second, metric(claim.metric), claim.metric)
     if claim.unit == "seconds" and len(places := hardware(first) | hardware(second)) > 1:
         raise Missing(f"{first.dataset}: seconds on different hardware are not compared ({'; '.join(sorted(places))})")
-    return compare(first, second, time_to_share(claim))
+    return compare(first, second, time_to_share(claim), None)
 
 
 def _collapse(claim: Claim, rows: Sequence[Row]) -> Verdict:
-    missing = [line for row in rows for line in row.left_out]
+    missing = [line for row in rows for line in row.left_out(None)]
     counts, lines = [], []
     for row in rows:
-        flags = [r.result.diagnostics.get("collapsed") for r in row.runs.values() if r.result and r.status == "done"]
-        if None in flags:
+        runs = [record for record in row.runs.values() if record.status_of(None) == "done"]
+        results = [record.result for record in runs if record.result is not None]
+        if any(result.trained and not result.diagnostics for result in results):
             missing.append(f"{row.dataset}, {row.name}: collapse was not measured")
-        counts.append((sum(map(bool, flags)), len(flags)))
-        lines.append(f"{row.dataset}, {row.name}: collapsed in {counts[-1][0]} of {_count(len(flags), 'run')}")
+        counts.append((sum(record.collapsed for record in runs), len(runs)))
+        lines.append(f"{row.dataset}, {row.name}: collapsed in {counts[-1][0]} of {_count(len(runs), 'run')}")
     if not rows:
         missing = [f"{claim.row} is not here"]
     if missing:
         return Verdict(claim.text, "not testable", tuple(_missing(missing)))
-    lines += _stale(rows)
+    lines += _stale(rows, None)
     expected = [(k if claim.kind == "collapses" else n - k, n) for k, n in counts]
     if all(k == n for k, n in expected):
         return Verdict(claim.text, "supported", tuple(lines))
@@ -148,15 +150,18 @@ def _sides(claim: Claim) -> tuple[list[_Side], list[_Side]]:
     return [_Side(above, bound)], [_Side(not above, bound)]
 
 
-def _comparison(claim: Claim, compared: Sequence[Compared], missing: Sequence[str]) -> Verdict:
+def _comparison(
+    claim: Claim, compared: Sequence[Compared], missing: Sequence[str], titles: Mapping[str, str]
+) -> Verdict:
     wanted, against = _sides(claim)
     support = holm([max(side.p(one) for side in wanted) for one in compared])
     refute = holm([min(1.0, len(against) * min(side.p(one) for side in against)) for one in compared])
     alpha = 1 - LEVEL
     supported = [p <= alpha for p in support]
     refuted = [p <= alpha and not yes for p, yes in zip(refute, supported, strict=True)]
-    lines = [_line(claim, one, min(p, q)) for one, p, q in zip(compared, support, refute, strict=True)]
-    lines += _stale([row for one in compared for row in (one.first, one.second)])
+    lines = [_line(claim, one, min(p, q), titles) for one, p, q in zip(compared, support, refute, strict=True)]
+    metric = None if claim.kind == "earlier" else claim.metric
+    lines += _stale([row for one in compared for row in (one.first, one.second)], metric)
     lines += _missing(missing)
     if any(refuted):
         return Verdict(claim.text, "refuted", tuple(lines))
@@ -182,13 +187,13 @@ def _to_decide(open_ones: Sequence[Compared], wanted: list[_Side], against: list
     return most or None
 
 
-def _line(claim: Claim, one: Compared, p: float) -> str:
+def _line(claim: Claim, one: Compared, p: float, titles: Mapping[str, str]) -> str:
     """`cifar10, a minus b, linear top-1 %: +0.44 [+0.10, +0.78], 5 seeds, p = 0.02`."""
     n = len(one.seeds)
     if claim.kind == "earlier":
         what, number = f"{claim.share:g} % of the final k-NN, {claim.unit}", _bounds(one)
     else:
-        what, number = title_of(claim.metric), f"{one.low.mean:+.2f}{_range(one)}"
+        what, number = title_of(claim.metric, titles), f"{one.low.mean:+.2f}{_range(one)}"
     tested = f", p = {p:.2g}" + (" after Holm" if p < 1 else "") if n >= MIN_PAIRS else ""
     line = (
         f"{one.first.dataset}, {one.first.name} minus {one.second.name}, {what}: {number}, {_count(n, 'seed')}{tested}"
@@ -221,8 +226,13 @@ def _missing(lines: Sequence[str]) -> list[str]:
     return [f"missing: {line}" for line in lines[:_LISTED]] + more
 
 
-def _stale(rows: Iterable[Row]) -> list[str]:
-    names = dict.fromkeys(row.name for row in rows for record in row.runs.values() if record.stale is not None)
+def _stale(rows: Iterable[Row], metric: str | None) -> list[str]:
+    """Rows whose metric (None: any part) is of older code."""
+
+    def is_stale(record: Record) -> bool:
+        return record.stale is not None if metric is None else metric in record.stale_metrics
+
+    names = dict.fromkeys(row.name for row in rows for record in row.runs.values() if is_stale(record))
     return [f"rests on stale results of {', '.join(names)}"] if names else []
 
 

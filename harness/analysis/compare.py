@@ -1,7 +1,8 @@
 """Two sets of results beside each other: which cells are the same, and what changed in numbers, cost and code.
 
-Owns the matching of cells. Cells of one id are the same. Of the others, a cell of A goes with the one of B that differs
-from it in the fewest fields, if there is but one such and the reverse holds too: same method, dataset and seed always.
+Owns the matching of cells. Pretrainings of one id are the same. Of the others, one of A goes with the one of B that
+differs from it in the fewest fields, if there is but one such and the reverse holds too: same method, dataset and seed
+always. Their evaluations are compared by name.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.analysis.differences import flat
 from harness.analysis.frame import text_of
 from harness.analysis.layout import field_name
 from harness.analysis.report.rows import hardware
 from harness.analysis.statistics import Difference, paired_difference
-from harness.store.result import Provenance, Result
-from harness.suite.cell import Cell
+from harness.analysis.stored import StoredRun, cell_fields, changed_fields, names_by_probe, pretraining_fields
+from harness.spec.models import Evaluation
+from harness.store.cell_result import CellResult
 
 Fields = Mapping[str, Any]
 _ALWAYS_SAME = {"method", "seed", "dataset.name"}
-_NO_LABEL = {"dataset.fingerprint", "schema_version"}
+_NO_LABEL = {"dataset.pretraining_images", "dataset.pretraining_labels"}
 _SHORT = {"views": "d"}
 
 
@@ -28,15 +29,13 @@ _SHORT = {"views": "d"}
 class Pair:
     """One cell in A and in B."""
 
-    a: Result
-    b: Result
+    a: CellResult
+    b: CellResult
     changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     """Field -> (in A, in B); empty where the cell is the same."""
 
     def value(self, metric: str) -> tuple[float, float] | None:
-        """(in A, in B); None unless both are done and have it."""
-        if self.a.status != "done" or self.b.status != "done":
-            return None
+        """(in A, in B); None unless both have it."""
         if metric not in self.a.metrics or metric not in self.b.metrics:
             return None
         return self.a.metrics[metric], self.b.metrics[metric]
@@ -124,29 +123,29 @@ class Comparison:
         names = dict.fromkeys(name for pair in self.pairs for name in pair.a.metrics if pair.value(name))
         return sorted(names, key=lambda name: (name != "linear_top1", name))
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """Headings of all metrics, as their probes say."""
+        return {name: title for pair in self.pairs for name, title in (pair.a.titles | pair.b.titles).items()}
 
-def compare(a: Iterable[Result], b: Iterable[Result], names: Mapping[str, str] | None = None) -> Comparison:
-    """Match and group two sets of results.
 
-    Args:
-        names: cell id -> the name of its row in a suite; cells of other ids are named by their method and what differs.
-    """
-    first, second = {r.id: r for r in a}, {r.id: r for r in b}
-    pairs = [Pair(result, second[id_]) for id_, result in first.items() if id_ in second]
-    left = [result for id_, result in first.items() if id_ not in second]
-    right = [result for id_, result in second.items() if id_ not in first]
-    pairs += _nearest(left, right)
-    paired = {pair.a.id for pair in pairs} | {pair.b.id for pair in pairs}
-    name = _Names(list(first.values()), list(second.values()), names or {})
+def compare(a: Iterable[StoredRun], b: Iterable[StoredRun]) -> Comparison:
+    """Match and group two sets of results: runs of a suite by its names, others by their method and what differs, and
+    their evaluations by their probes."""
+    first, second = {run.key: run for run in a}, {run.key: run for run in b}
+    matched = [(run, second[key]) for key, run in first.items() if key in second]
+    left = [run for key, run in first.items() if key not in second]
+    right = [run for key, run in second.items() if key not in first]
+    matched += _nearest(left, right)
+    paired = {id(run) for both in matched for run in both}
+    name = _Names(list(first.values()), list(second.values()))
     groups: dict[tuple[str, str], list[Pair]] = {}
-    for pair in sorted(pairs, key=lambda pair: (pair.a.cell.method, pair.a.cell.seed, pair.a.id)):
-        groups.setdefault((name.of_pair(pair), pair.a.cell.dataset.name), []).append(pair)
+    for ours, theirs in sorted(matched, key=lambda both: (both[0].record.spec.method, both[0].seed, both[0].id)):
+        pair = _pair(ours, theirs)
+        groups.setdefault((ours.row or theirs.row or name.of_pair(pair), ours.dataset), []).append(pair)
     rows = [Row(row, dataset, tuple(members)) for (row, dataset), members in sorted(groups.items())]
-    return Comparison(
-        tuple(rows),
-        tuple(name.of_cell(r.cell) for r in left if r.id not in paired),
-        tuple(name.of_cell(r.cell) for r in right if r.id not in paired),
-    )
+    alone = [tuple(name.of_run(run) for run in side if id(run) not in paired) for side in (left, right)]
+    return Comparison(tuple(rows), *alone)
 
 
 def changes(pairs: Sequence[Pair]) -> dict[tuple[str, str, str], int]:
@@ -161,75 +160,81 @@ def changes(pairs: Sequence[Pair]) -> dict[tuple[str, str, str], int]:
 
 def provenance_changes(pairs: Sequence[Pair]) -> list[tuple[str, list[str], list[str]]]:
     """What of code, libraries and machine differs between A and B: (fact, values in A, values in B), in words."""
-    sides = [[_facts(pair.a.provenance, pair.a.cell) for pair in pairs], []]
-    sides[1] = [_facts(pair.b.provenance, pair.b.cell) for pair in pairs]
-    names = dict.fromkeys(name for side in sides for facts in side for name in facts)
-    found = []
-    for name in names:
-        values = [sorted({facts[name] for facts in side if name in facts}) for side in sides]
-        if values[0] != values[1]:
-            found.append((name, values[0], values[1]))
-    return found
+    sides: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
+    for pair in pairs:
+        for result, facts in zip((pair.a, pair.b), sides, strict=True):
+            for name, value in _facts(result):
+                facts.setdefault(name, set()).add(value)
+    names = dict.fromkeys((*sides[0], *sides[1]))
+    found = [(name, sorted(sides[0].get(name, ())), sorted(sides[1].get(name, ()))) for name in names]
+    return [(name, before, after) for name, before, after in found if before != after]
 
 
-def _facts(made: Provenance, cell: Cell) -> dict[str, str]:
-    facts = {"commit": (made.commit or "none")[:12] + (" with changes" if made.dirty else "")}
-    facts |= {"code of all methods": made.shared_digest[:12], f"code of {cell.method}": made.method_digest[:12]}
-    facts |= {"device": made.device, "threads": str(made.threads), "host": made.host, "platform": made.platform}
-    return facts | made.versions
+def _facts(result: CellResult) -> list[tuple[str, str]]:
+    """Commit, code of every part, and the machine and libraries of the training."""
+    made = result.provenance
+    others = [answer.provenance for answer in result.evaluations.values()]
+    others += [result.description.provenance] if result.description else []
+    facts = [
+        ("commit", (one.commit or "none")[:12] + (" with changes" if one.dirty else "")) for one in (made, *others)
+    ]
+    facts += [(f"code of {part}", digest[:12]) for one in (made, *others) for part, digest in one.code.items()]
+    facts += [("device", made.device), ("threads", str(made.threads)), ("host", made.host), ("platform", made.platform)]
+    return [*facts, *made.versions.items()]
 
 
-def _nearest(left: Sequence[Result], right: Sequence[Result]) -> list[Pair]:
-    """Pairs of different cells that are each other's only nearest."""
-    groups: dict[tuple[Any, ...], tuple[list[Result], list[Result]]] = {}
-    for side, results in enumerate((left, right)):
-        for result in results:
-            cell = result.cell
-            groups.setdefault((cell.method, cell.dataset.name, cell.seed), ([], []))[side].append(result)
+def _pair(ours: StoredRun, theirs: StoredRun) -> Pair:
+    by_probe = names_by_probe(ours.evaluations, theirs.evaluations)
+    a, b = ours.named(ours.names or by_probe), theirs.named(theirs.names or by_probe)
+    common = a.cell.evaluations.keys() & b.cell.evaluations.keys()  # what one side alone was asked is no change
+
+    def fields(result: CellResult) -> Fields:
+        asked: dict[str, Evaluation] = {name: q for name, q in result.cell.evaluations.items() if name in common}
+        return cell_fields(result.cell.model_copy(update={"evaluations": asked}))
+
+    return Pair(a, b, changed_fields(fields(a), fields(b)))
+
+
+def _nearest(left: Sequence[StoredRun], right: Sequence[StoredRun]) -> list[tuple[StoredRun, StoredRun]]:
+    """Pairs of different pretrainings that are each other's only nearest."""
+    groups: dict[tuple[str, str, int], tuple[list[StoredRun], list[StoredRun]]] = {}
+    for side, runs in enumerate((left, right)):
+        for run in runs:
+            groups.setdefault((run.record.spec.method, run.dataset, run.seed), ([], []))[side].append(run)
     pairs = []
     for ours, theirs in groups.values():
-        apart = {(x.id, y.id): changed_fields(x.cell, y.cell) for x in ours for y in theirs}
+        fields = {run.id: pretraining_fields(run.record.spec) for run in (*ours, *theirs)}
+        apart = {(x.key, y.key): len(changed_fields(fields[x.id], fields[y.id])) for x in ours for y in theirs}
         for x in ours:
-            y = _only_nearest([(len(apart[x.id, y.id]), y) for y in theirs])
-            if y is not None and _only_nearest([(len(apart[z.id, y.id]), z) for z in ours]) is x:
-                pairs.append(Pair(x, y, apart[x.id, y.id]))
+            y = _only_nearest([(apart[x.key, y.key], y) for y in theirs])
+            if y is not None and _only_nearest([(apart[z.key, y.key], z) for z in ours]) is x:
+                pairs.append((x, y))
     return pairs
 
 
-def _only_nearest(candidates: Sequence[tuple[int, Result]]) -> Result | None:
+def _only_nearest(candidates: Sequence[tuple[int, StoredRun]]) -> StoredRun | None:
     least = min((distance for distance, _ in candidates), default=0)
-    nearest = [result for distance, result in candidates if distance == least]
+    nearest = [run for distance, run in candidates if distance == least]
     return nearest[0] if len(nearest) == 1 else None
 
 
-def changed_fields(a: Cell, b: Cell) -> dict[str, tuple[Any, Any]]:
-    """Dotted path -> (value in a, value in b), where they differ; what one has not is None."""
-    ours, theirs = flat(a.model_dump(mode="json")), flat(b.model_dump(mode="json"))
-    paths = dict.fromkeys((*ours, *theirs))
-    return {path: (ours.get(path), theirs.get(path)) for path in paths if ours.get(path) != theirs.get(path)}
-
-
 class _Names:
-    """What cells are called: by the suite, or by their method and the fields in which cells of one side and method
-    differ, whatever separates A from B."""
+    """What cells are called without a suite: by their method and the fields in which pretrainings of one side and of
+    that method differ, whatever separates A from B."""
 
-    def __init__(self, a: Sequence[Result], b: Sequence[Result], given: Mapping[str, str]) -> None:
-        self.given = given
+    def __init__(self, a: Sequence[StoredRun], b: Sequence[StoredRun]) -> None:
         self.varying: dict[str, list[str]] = {}
         for side in (a, b):
             methods: dict[str, list[Fields]] = {}
-            for result in side:
-                methods.setdefault(result.cell.method, []).append(flat(result.cell.model_dump(mode="json")))
+            for run in side:
+                methods.setdefault(run.record.spec.method, []).append(pretraining_fields(run.record.spec))
             for method, cells in methods.items():
                 known = self.varying.setdefault(method, [])
                 known += [path for path in _varying(cells) if path not in known]
 
     def of_pair(self, pair: Pair) -> str:
-        """The suite's name, or `w_mse d=4 lr=0.1→0.2`."""
-        known = self.given.get(pair.a.id) or self.given.get(pair.b.id)
-        if known:
-            return known
-        fields = flat(pair.a.cell.model_dump(mode="json"))
+        """`w_mse d=4 lr=0.1→0.2`."""
+        fields = pretraining_fields(pair.a.cell.pretraining)
         parts = []
         for path in self.varying[pair.a.cell.method]:
             before, after = pair.changed.get(path, (fields.get(path), fields.get(path)))
@@ -237,12 +242,13 @@ class _Names:
             parts.append(f"{_short(path)}={value}")
         return " ".join([pair.a.cell.method, *parts])
 
-    def of_cell(self, cell: Cell) -> str:
+    def of_run(self, run: StoredRun) -> str:
         """Row, dataset, seed and id."""
-        fields = flat(cell.model_dump(mode="json"))
-        parts = [f"{_short(path)}={text_of(fields.get(path))}" for path in self.varying[cell.method]]
-        row = self.given.get(cell.id) or " ".join([cell.method, *parts])
-        return f"{row} on {cell.dataset.name}, seed {cell.seed} ({cell.id})"
+        spec = run.record.spec
+        fields = pretraining_fields(spec)
+        parts = [f"{_short(path)}={text_of(fields.get(path))}" for path in self.varying[spec.method]]
+        row = run.row or " ".join([spec.method, *parts])
+        return f"{row} on {run.dataset}, seed {run.seed} ({run.id})"
 
 
 def _varying(cells: Sequence[Fields]) -> list[str]:

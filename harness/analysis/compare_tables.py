@@ -7,24 +7,29 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.analysis.compare import Comparison, Pair, Row, changes, provenance_changes
-from harness.analysis.entries import title_of
-from harness.analysis.frame import NOTHING
+from harness.analysis.entries import headings, title_of
+from harness.analysis.frame import DEFAULT_RULE, NOTHING, evaluation_name, failure_text
 from harness.analysis.notes import Note
 from harness.analysis.report.rows import hardware
 from harness.analysis.tables import Table
 from harness.progress import first_line
+from harness.spec.collapse import CollapseRule
+from harness.store.cell_result import CellResult
 
 ID_SHOWN = 8  # digits of an id: enough for `harness show`
 
 
-def tables(found: Comparison, metrics: Sequence[str], name_a: str, name_b: str) -> list[Table]:
+def tables(
+    found: Comparison, metrics: Sequence[str], name_a: str, name_b: str, rule: CollapseRule = DEFAULT_RULE
+) -> list[Table]:
     """Rows with differences and their intervals, then every pair of cells.
 
     Args:
         metrics: which, in this order.
         name_a, name_b: what A and B are, in words.
+        rule: when a run counts as collapsed.
     """
-    notes = _notes(found, metrics, name_a, name_b)
+    notes = _notes(found, metrics, name_a, name_b, rule)
     if not found.rows:
         return [Table("No cell is in both", ("row",), (), 1, notes)]
     several = len({row.dataset for row in found.rows}) > 1
@@ -32,9 +37,10 @@ def tables(found: Comparison, metrics: Sequence[str], name_a: str, name_b: str) 
 
 
 def _rows(found: Comparison, metrics: Sequence[str], several: bool, notes: tuple[Note, ...]) -> Table:
+    titles = headings(found.titles)
     header = ["row", *(["dataset"] if several else []), "seeds"]
     for metric in metrics:
-        header += [f"{title_of(metric)}, A", "B", "B minus A [95 %]"]
+        header += [f"{title_of(metric, titles)}, A", "B", "B minus A [95 %]"]
     body = []
     for row in found.rows:
         line = [row.name, *([row.dataset] if several else []), str(len(row.pairs))]
@@ -62,9 +68,10 @@ def _metric(row: Row, metric: str) -> list[str]:
 
 
 def _cells(found: Comparison, metrics: Sequence[str], several: bool) -> Table:
+    titles = headings(found.titles)
     header = ["row", *(["dataset"] if several else []), "seed", "cell"]
     for metric in metrics:
-        header += [f"{title_of(metric)}, A", "B", "B minus A"]
+        header += [f"{title_of(metric, titles)}, A", "B", "B minus A"]
     body = []
     for row in found.rows:
         for pair in row.pairs:
@@ -76,14 +83,21 @@ def _cells(found: Comparison, metrics: Sequence[str], several: bool) -> Table:
 
 
 def _values(pair: Pair, metric: str) -> list[str]:
-    sides = [
-        f"{result.metrics[metric]:.2f}" if result.status == "done" and metric in result.metrics else result.status
-        for result in (pair.a, pair.b)
-    ]
+    sides = [_number(result, metric) for result in (pair.a, pair.b)]
     value = pair.value(metric)
     if value is None:
         return [*sides, NOTHING]
     return [*sides, "identical" if value[0] == value[1] else f"{value[1] - value[0]:+.2f}"]
+
+
+def _number(result: CellResult, metric: str) -> str:
+    """The value, or what became of it."""
+    if metric in result.metrics:
+        return f"{result.metrics[metric]:.2f}"
+    if result.pretraining.status != "done":
+        return result.pretraining.status
+    name = evaluation_name(result.cell, metric)
+    return "failed" if name in result.failures else NOTHING
 
 
 def _ids(pair: Pair) -> str:
@@ -95,7 +109,7 @@ def _ratio(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f}"
 
 
-def _notes(found: Comparison, metrics: Sequence[str], name_a: str, name_b: str) -> tuple[Note, ...]:
+def _notes(found: Comparison, metrics: Sequence[str], name_a: str, name_b: str, rule: CollapseRule) -> tuple[Note, ...]:
     pairs = found.pairs
     sections = [
         ("What is compared", [f"A: {name_a}", f"B: {name_b}", *_agreement(found)]),
@@ -104,7 +118,7 @@ def _notes(found: Comparison, metrics: Sequence[str], name_a: str, name_b: str) 
             "What differs in code, libraries and machine",
             [f"{name}: {_side(a)} in A, {_side(b)} in B" for name, a, b in provenance_changes(pairs)],
         ),
-        ("Other outcome", [text for pair in pairs if (text := _outcome(pair))]),
+        ("Other outcome", [text for pair in pairs if (text := _outcome(pair, rule))]),
         ("Speed", _speed(pairs)),
         ("How to read it", _reading(found, metrics)),
         ("Only in A", list(found.only_a)),
@@ -118,9 +132,15 @@ def _agreement(found: Comparison) -> list[str]:
     if not pairs:
         return []
     same = sum(not pair.changed for pair in pairs)
-    equal = sum(pair.a.status == pair.b.status == "done" and pair.a.metrics == pair.b.metrics for pair in pairs)
+    equal = sum(_equal(pair) for pair in pairs)
     counts = f"{len(pairs)} pairs of cells: {same} the same cell, {len(pairs) - same} changed"
-    return [f"{counts}; {equal} have exactly the same metrics"]
+    lines = [f"{counts}; {equal} have exactly the same metrics"]
+    both = [pair for pair in pairs if pair.a.pretraining.status == pair.b.pretraining.status == "done"]
+    in_a = Counter(name for pair in both for name in _asked(pair.a) - _asked(pair.b))
+    in_b = Counter(name for pair in both for name in _asked(pair.b) - _asked(pair.a))
+    for side, alone in (("A", in_a), ("B", in_b)):
+        lines += [f"evaluated in {side} alone: {name} ({_pairs(n)})" for name, n in sorted(alone.items())]
+    return lines
 
 
 def _change(path: str, before: str, after: str, count: int, pairs: int) -> str:
@@ -131,12 +151,24 @@ def _side(values: Sequence[str]) -> str:
     return ", ".join(values) or NOTHING
 
 
-def _outcome(pair: Pair) -> str:
+def _equal(pair: Pair) -> bool:
+    """Whether the metrics that both sides have agree to the last digit."""
+    values = [pair.value(metric) for metric in pair.a.metrics]
+    shared = [value for value in values if value is not None]
+    return bool(shared) and all(a == b for a, b in shared)
+
+
+def _asked(result: CellResult) -> set[str]:
+    return set(result.cell.evaluations)
+
+
+def _outcome(pair: Pair, rule: CollapseRule) -> str:
     """What happened to a cell that ended differently, or collapsed in one of the two."""
     told = []
     for name, result in (("A", pair.a), ("B", pair.b)):
-        failure = f", {result.failure.kind}: {first_line(result.failure.message)}" if result.failure else ""
-        collapsed = " and collapsed" if result.diagnostics.get("collapsed") else ""
+        reason = failure_text(result.failures)
+        failure = f", {first_line(reason)}" if reason else ""
+        collapsed = " and collapsed" if result.collapsed(rule) else ""
         told.append((f"{result.status}{collapsed}", f"{result.status}{collapsed} in {name}{failure}"))
     if told[0][0] == told[1][0]:
         return ""

@@ -9,7 +9,8 @@ import numpy as np
 
 from harness.analysis.frame import Record
 from harness.analysis.statistics import Interval, McNemar, mcnemar, mean_interval
-from harness.store.result import CurvePoint, Result, unpack_hits
+from harness.store.cell_result import CellResult
+from harness.store.records import CurvePoint
 from harness.suite.claim_language import Claim, named_axes, selected
 
 Seeds = Mapping[int, Record]
@@ -28,13 +29,13 @@ class Row:
     runs: Seeds
     """By seed, done or not."""
 
-    @property
-    def left_out(self) -> list[str]:
-        """What is not done, in a line, `cifar10, byol: failed (seeds 1, 2)`; nothing where all is done."""
+    def left_out(self, metric: str | None) -> list[str]:
+        """Where the metric (None: the training) is not done, in a line, `cifar10, byol: failed (seeds 1, 2)`; nothing
+        where it is done in all."""
         seeds: dict[str, list[str]] = {}
         for seed, record in self.runs.items():
-            if record.status != "done":
-                seeds.setdefault(record.status, []).append(str(seed))
+            if (status := record.status_of(metric)) != "done":
+                seeds.setdefault(status, []).append(str(seed))
         parts = [f"{status} (seed{'s' * (len(of) > 1)} {', '.join(of)})" for status, of in seeds.items()]
         return [f"{self.dataset}, {self.name}: {', '.join(parts)}"] if parts else []
 
@@ -82,16 +83,19 @@ def pairs(claim: Claim, dataset: str, records: Sequence[Record]) -> Iterator[tup
                 yield first, second
 
 
-def compare(first: Row, second: Row, measure: Callable[[Result], tuple[float, float]]) -> Compared:
+def compare(
+    first: Row, second: Row, measure: Callable[[CellResult], tuple[float, float]], needed: str | None
+) -> Compared:
     """First minus second over the seeds that both have.
 
     Args:
         measure: the least and the most that a run's value may be.
+        needed: the metric that must be done in every run; None for the training alone.
 
     Raises:
         Missing: some run of either is not done or lacks the measure, or no seed is in both.
     """
-    if left := first.left_out + second.left_out:
+    if left := first.left_out(needed) + second.left_out(needed):
         raise Missing(*left)
     seeds = tuple(sorted(first.runs.keys() & second.runs.keys()))
     if not seeds:
@@ -102,10 +106,10 @@ def compare(first: Row, second: Row, measure: Callable[[Result], tuple[float, fl
     return Compared(first, second, low, low if low == high else high, seeds)
 
 
-def metric(name: str) -> Callable[[Result], tuple[float, float]]:
+def metric(name: str) -> Callable[[CellResult], tuple[float, float]]:
     """A run's accuracy."""
 
-    def measure(result: Result) -> tuple[float, float]:
+    def measure(result: CellResult) -> tuple[float, float]:
         if name not in result.metrics:
             raise Missing(f"{name} was not measured")
         return result.metrics[name], result.metrics[name]
@@ -113,13 +117,14 @@ def metric(name: str) -> Callable[[Result], tuple[float, float]]:
     return measure
 
 
-def time_to_share(claim: Claim) -> Callable[[Result], tuple[float, float]]:
+def time_to_share(claim: Claim) -> Callable[[CellResult], tuple[float, float]]:
     """When a run's curve first reached a share of its own last reading: between the reading before and that one."""
 
-    def measure(result: Result) -> tuple[float, float]:
-        readings = [(point, value) for point in result.curves if (value := _reading(point, claim.metric)) is not None]
+    def measure(result: CellResult) -> tuple[float, float]:
+        names = _curves(claim, result)
+        readings = [(point, value) for point in result.curves if (value := _reading(point, names)) is not None]
         if not readings:
-            raise Missing("its training curve has no k-NN (`knn: {every_epochs: ...}`)")
+            raise Missing("its training curve has no k-NN (`monitors: {knn5: {probe: knn, k: 5}}`)")
         wanted = (claim.share or 100.0) / 100 * readings[-1][1]
         at = next(index for index, (_, value) in enumerate(readings) if value >= wanted)
         return (_time(readings[at - 1][0], claim, result) if at else 0.0), _time(readings[at][0], claim, result)
@@ -132,8 +137,10 @@ def single_runs(compared: Compared, name: str) -> McNemar | None:
     if len(compared.seeds) != 1:
         return None
     found = [row.runs[compared.seeds[0]].result for row in (compared.first, compared.second)]
-    hits = [unpack_hits(r.hits[name], r.evaluation_images) for r in found if r is not None and name in r.hits]
-    return mcnemar(hits[0], hits[1]) if len(hits) == 2 and hits[0].shape == hits[1].shape else None
+    first, second = (None if result is None else result.hits(name) for result in found)
+    if first is None or second is None or first.shape != second.shape:
+        return None
+    return mcnemar(first, second)
 
 
 def hardware(row: Row) -> set[str]:
@@ -142,7 +149,7 @@ def hardware(row: Row) -> set[str]:
     return {f"{p.device}, {p.threads} threads, {p.host}" for p in made}
 
 
-def _measured(row: Row, seed: int, measure: Callable[[Result], tuple[float, float]]) -> tuple[float, float]:
+def _measured(row: Row, seed: int, measure: Callable[[CellResult], tuple[float, float]]) -> tuple[float, float]:
     result = row.runs[seed].result
     assert result is not None
     try:
@@ -154,17 +161,23 @@ def _measured(row: Row, seed: int, measure: Callable[[Result], tuple[float, floa
     return found
 
 
-def _reading(point: CurvePoint, name: str) -> float | None:
-    if name != "knn":
-        return point.values.get(name)
-    return next((value for key, value in point.values.items() if key.startswith("knn") and key.endswith("_top1")), None)
+def _curves(claim: Claim, result: CellResult) -> list[str]:
+    """Names that the claim's curve may have in a run."""
+    if claim.metric != "knn":
+        return [claim.metric]
+    return [f"{name}_top1" for name, monitor in result.cell.monitors.items() if monitor.probe == "knn"]
 
 
-def _time(point: CurvePoint, claim: Claim, result: Result) -> float:
+def _reading(point: CurvePoint, names: Sequence[str]) -> float | None:
+    return next((point.values[name] for name in names if name in point.values), None)
+
+
+def _time(point: CurvePoint, claim: Claim, result: CellResult) -> float:
     if claim.unit == "epochs":
         return point.epoch
     if claim.unit == "views":
-        return point.step * float((result.cell.batch_size or 0) * (result.cell.views or 0))
+        training = result.cell.training
+        return point.step * float(training.batch_size * training.views) if training else 0.0
     if point.seconds is None:
         raise Missing("its training curve has no seconds")
     return point.seconds

@@ -6,13 +6,15 @@ A mean is over every planned cell or is not shown: what is missing, failed, skip
 
 from __future__ import annotations
 
+import re
 import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.analysis.frame import COSTS, NOTHING, Record
+from harness.analysis.frame import COSTS, NOTHING, Record, planned_metrics
 from harness.analysis.statistics import Interval, mean_interval
 
-METRIC_TITLES = {"linear_top1": "linear top-1 %", "linear_top5": "linear top-5 %", "lbfgs_top1": "L-BFGS top-1 %"}
 COST_TITLES = {
     "views_seen": "views seen",
     "steps": "steps",
@@ -25,6 +27,8 @@ COST_TITLES = {
     "energy_joules": "energy kJ",
     "parameters": "parameters",
 }
+_KNN = re.compile(r"knn(\d+)_top1")
+_TOP = re.compile(r"(.+)_top(\d+)")
 _COST_UNIT = {"peak_memory_bytes": 2.0**20, "encoder_flops_per_view": 1e6, "train_flops": 1e12, "energy_joules": 1e3}
 _COST_TEXT = {
     "train_seconds": "{:,.1f}",
@@ -63,13 +67,13 @@ class Entry:
     @property
     def by_seed(self) -> dict[int, float]:
         """The values by their seeds."""
-        found = {record.cell.seed: _value(record, self.measure) for record in self.records}
+        found = {record.cell.seed: record.value(self.measure) for record in self.records}
         return {seed: value for seed, value in found.items() if value is not None}
 
     @property
     def values(self) -> list[float]:
-        """Of the cells that are done and have the measure."""
-        found = [_value(record, self.measure) for record in self.records]
+        """Of the cells that have the measure, whatever else of them is to do."""
+        found = [record.value(self.measure) for record in self.records]
         return [value for value in found if value is not None]
 
     @property
@@ -125,9 +129,9 @@ class Entry:
         return f"{self.mean:.2f}" + ("" if self.spread is None else f" ± {self.spread:.2f}")
 
     def _remarks(self) -> list[str]:
-        done = [record for record in self.records if record.status == "done"]
         if self.measure in COSTS:
             return []
+        done = [record for record in self.records if record.status_of(self.measure) == "done"]
         remarks = []
         if self.records and len(done) == len(self.records) and not self.values:
             return ["not measured"]
@@ -135,33 +139,46 @@ class Entry:
             remarks.append(self._progress())
         if collapsed := sum(record.collapsed for record in done):
             remarks.append("collapsed" if collapsed == len(self.records) else f"collapsed {collapsed} of {len(done)}")
-        if stale := sum(record.stale is not None for record in done):
+        if stale := sum(self.measure in record.stale_metrics for record in done):
             remarks.append("stale" if stale == len(self.records) else f"stale {stale} of {len(done)}")
         return remarks
 
     def _progress(self) -> str:
         planned = len(self.records)
+        counts: Counter[str] = Counter(record.status_of(self.measure) for record in self.records)
         for status in ("skipped", "no data", "failed"):
-            if all(record.status == status for record in self.records):
+            if counts[status] == planned:
                 return status if status != "failed" else f"failed {planned} of {planned}"
         text = f"{len(self.values)} done of {planned} planned"
         for status in ("failed", "skipped", "no data"):
-            if count := sum(record.status == status for record in self.records):
-                text += f", {count} {status}"
+            text += f", {counts[status]} {status}" if counts[status] else ""
         return text
 
 
-def title_of(measure: str) -> str:
-    """The heading of a metric or cost column."""
+def title_of(measure: str, titles: Mapping[str, str] | None = None) -> str:
+    """The heading of a metric or cost column.
+
+    Args:
+        titles: of `headings`; a metric that is not among them is headed by what its name says.
+    """
     if measure in COST_TITLES:
         return COST_TITLES[measure]
-    k = measure.removeprefix("knn").removesuffix("_top1")
-    return METRIC_TITLES.get(measure, f"{k}-NN %" if measure.startswith("knn") else measure)
+    if titles is not None and measure in titles:
+        return titles[measure]
+    if neighbours := _KNN.fullmatch(measure):
+        return f"{neighbours.group(1)}-NN %"
+    top = _TOP.fullmatch(measure)
+    return f"{'L-BFGS' if top.group(1) == 'lbfgs' else top.group(1)} top-{top.group(2)} %" if top else measure
 
 
-def _value(record: Record, measure: str) -> float | None:
-    if measure in COSTS:
-        return record.costs.get(measure)
-    if record.result is None or record.status != "done":
-        return None
-    return record.result.metrics.get(measure)
+def headings(metrics: Mapping[str, str]) -> dict[str, str]:
+    """The headings of metrics as their probes say; of equal ones, all but the first name their evaluation."""
+    found: dict[str, str] = {}
+    for metric, title in metrics.items():
+        found[metric] = f"{title} ({metric.rpartition('_')[0]})" if title in found.values() else title
+    return found
+
+
+def headings_in(records: Iterable[Record]) -> dict[str, str]:
+    """The headings of every metric that these cells have or would have."""
+    return headings(planned_metrics(records))

@@ -1,20 +1,26 @@
 """Planned cells beside what the store holds of them, as records and as a tidy data frame.
 
-Every planned cell is here, done or not: what is missing has a status and no value, and is never dropped.
+Every planned cell is here, done or not: what is missing has a status and no value, and is never dropped. A metric has a
+value as soon as its evaluation is done, whatever became of the cell's others.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from harness.store.provenance import Code, is_stale
-from harness.store.result import Cost, Result
+from harness.evaluation.probes import Metric
+from harness.registry import all_probes
+from harness.spec.collapse import CollapseRule
+from harness.spec.models import Cell, Evaluation, Pretraining
+from harness.store.cell_result import CellResult, Cost, read_cell
+from harness.store.provenance import Code, stale_reason
+from harness.store.records import Failure
 from harness.store.store import Store
 from harness.suite.axes import Ambiguous
-from harness.suite.cell import Cell
 from harness.suite.models import CostColumn
 from harness.suite.planned import Expansion, Placed, Planned, Skipped, shown
 
@@ -29,6 +35,8 @@ NOTHING = "–"
 COSTS: tuple[str, ...] = get_args(CostColumn)
 """Cost columns: those of `Cost`."""
 
+DEFAULT_RULE = CollapseRule()
+
 
 @dataclass(frozen=True)
 class Record:
@@ -37,22 +45,44 @@ class Record:
     placed: Placed
     """The cell, its label, dataset and axes in the suite."""
     status: Status
-    result: Result | None = None
+    """`pending` also where the pretraining is done and evaluations are to do; `failed` if any stage did."""
+    result: CellResult | None = None
+    """None where the pretraining has not ended."""
     stale: str | None = None
-    """Why the result is of older code."""
+    """Why some part of the result is of older code."""
     reason: str | None = None
-    """Why there is no number: the failure, the skip, what data is missing, or why a stored result is not believed."""
+    """Why there is no number: the failures, the skip, what data is missing, or why what is stored is not believed."""
     costs: Mapping[str, float] = field(default_factory=dict)
-    """By the names of COSTS; empty unless done."""
+    """By the names of COSTS, as far as they are known; empty unless the pretraining is done."""
+    collapsed: bool = False
+    """Whether training collapsed, by the suite's rule."""
+    to_do: tuple[str, ...] = ()
+    """Stages that are not there or failed: `training`, `description`, names of evaluations. Empty for `skipped`."""
+    stale_metrics: frozenset[str] = frozenset()
+    """Metrics whose pretraining or own evaluation is of older code."""
 
     @property
     def cell(self) -> Cell:
-        """The cell as it was run, or else as planned."""
-        return self.result.cell if self.result is not None else self.placed.cell
+        return self.placed.cell
 
-    @property
-    def collapsed(self) -> bool:
-        return self.result is not None and bool(self.result.diagnostics.get("collapsed"))
+    def status_of(self, metric: str | None) -> Status:
+        """What became of one metric: `failed` if its own evaluation or the training did, `done` if nothing is to do for
+        it, also where nobody asked for it. None: of the training alone."""
+        result = self.result
+        if result is None or result.pretraining.status != "done":
+            return self.status
+        name = None if metric is None else evaluation_name(self.cell, metric)
+        if metric in result.metrics or name is None:
+            return "done"
+        if name in result.evaluations:
+            return result.evaluations[name].status
+        return self.status if self.status in ("running", "no data") else "pending"
+
+    def value(self, measure: str) -> float | None:
+        """Of a metric or cost; None where there is none."""
+        if measure in COSTS:
+            return self.costs.get(measure)
+        return None if self.result is None else self.result.metrics.get(measure)
 
     def text(self, name: str) -> str:
         """What a suite's name (`method`, `dataset`, an axis, a field) stands for here, as printed."""
@@ -62,42 +92,55 @@ class Record:
             return NOTHING
 
 
-def gather(expansion: Expansion, store: Store, code: Code | None = None) -> list[Record]:
+def gather(
+    expansion: Expansion, store: Store, code: Code | None = None, rule: CollapseRule = DEFAULT_RULE
+) -> list[Record]:
     """Read the store for every cell of a suite: planned ones in the order of the plan, then the skipped ones.
-
-    Where a dataset is not on this machine, so that its cells have no fingerprint, results of the same cells are taken
-    whatever their fingerprint is, as long as there is but one.
 
     Args:
         code: marks results of older code; None leaves them unmarked.
+        rule: when a run counts as collapsed.
     """
-    elsewhere: dict[str, list[Result]] = {}
-    if any(item.cell.dataset.fingerprint is None for item in expansion.planned):
-        for result in store.results():
-            elsewhere.setdefault(_without_fingerprint(result.cell), []).append(result)
-    records = [_record(item, store, code, elsewhere) for item in expansion.planned]
+    copies = _copies(store) if any(_lacks_content(item) for item in expansion.planned) else {}
+    records = [_record(item, store, code, rule, copies) for item in expansion.planned]
     return records + [_skipped(item) for item in expansion.skipped]
 
 
+def evaluation_name(cell: Cell, metric: str) -> str | None:
+    """The name of the cell's evaluation that a metric would be of; None where the cell has none."""
+    return max((name for name in cell.evaluations if metric.startswith(f"{name}_")), key=len, default=None)
+
+
 def expected_metrics(cell: Cell) -> list[str]:
-    """Names of the metrics that the cell's evaluation asks for."""
-    names = ["linear_top1", "linear_top5"] if cell.evaluation.linear else []
-    names += [f"knn{cell.evaluation.knn.k}_top1"] if cell.evaluation.knn else []
-    return names + (["lbfgs_top1"] if cell.evaluation.lbfgs else [])
+    """Metrics that the cell's evaluations ask for, those that depend on the number of classes among them."""
+    return [metric for name, question in cell.evaluations.items() for metric in _expected(name, question)]
+
+
+def planned_metrics(records: Iterable[Record]) -> dict[str, str]:
+    """What `Expansion.metrics` says, of these records' cells: every metric with its probe's heading, the first of each
+    evaluation before all others."""
+    asked = _questions(records)
+    titles = {f"{name}_{metric.name}": metric.title for name, question in asked for metric in _metrics_of(question)}
+    return {metric: titles[metric] for metric in dict.fromkeys([*_first(asked), *titles])}
+
+
+def first_metrics(records: Iterable[Record]) -> list[str]:
+    """The first metric of each evaluation that these records' cells have."""
+    return list(dict.fromkeys(_first(_questions(records))))
 
 
 def frame(records: Sequence[Record]) -> pd.DataFrame:
     """A row per cell and metric, in the order given.
 
-    Accuracies are per cent; the columns of axes are named `axis.NAME`. A cell that is not done has one row for each
-    metric that its evaluation asks for, with NaN for a value.
+    Accuracies are per cent; the columns of axes are named `axis.NAME`. Status and reason are the metric's. An
+    evaluation that is not done has one row for each metric that it would give, with NaN for a value.
     """
     import pandas as pd  # slow to load, and those who only look need none
 
     axes = list(dict.fromkeys(name for record in records for name in record.placed.axes))
     rows = [row for record in records for row in _rows(record, axes)]
     columns = ["label", "dataset", "method", "views", "seed", *(f"axis.{name}" for name in axes)]
-    columns += ["cell_id", "status", "metric", "value", "collapsed", "stale", "reason", *COSTS]
+    columns += ["pretraining_id", "evaluation_id", "status", "metric", "value", "collapsed", "stale", "reason", *COSTS]
     columns += ["device", "commit", "dirty"]
     table = pd.DataFrame(rows, columns=columns, dtype=object)
     real = ["value", "train_seconds", "evaluation_seconds", "views_per_second", "train_flops", "energy_joules"]
@@ -110,49 +153,160 @@ def text_of(value: Any) -> str:
     return NOTHING if value is None else shown(value)
 
 
-def _record(item: Planned, store: Store, code: Code | None, elsewhere: Mapping[str, list[Result]]) -> Record:
-    result, reason = store.result(item.id), None
-    if result is None and item.missing_data is not None:
-        same = elsewhere.get(_without_fingerprint(item.cell), [])
-        result = same[0] if len(same) == 1 else None
-        reason = f"there are results on {len(same)} different copies of the dataset" if len(same) > 1 else None
-    if result is not None:
-        stale = None if code is None else is_stale(result, code)
-        failure = result.failure
-        reason = f"{failure.kind}: {failure.message}" if failure else None
-        costs = _costs(result.cost) if result.status == "done" and result.cost else {}
-        return Record(item, result.status, result, stale, reason, costs)
+def failure_text(failures: Mapping[str, Failure]) -> str | None:
+    """Failures by stage in words; the training's goes without its name. None where there is none."""
+    said = [
+        f"{'' if stage == 'training' else f'{stage}: '}{failure.kind}: {failure.message}"
+        for stage, failure in failures.items()
+    ]
+    return "; ".join(said) or None
+
+
+def _record(item: Planned, store: Store, code: Code | None, rule: CollapseRule, copies: Mapping[str, int]) -> Record:
+    result = read_cell(store, item.cell)
+    if result is None:
+        return _without_result(item, store, copies)
+    status: Status = "pending"
+    reason = failure_text(result.failures)
+    if result.status != "unfinished":
+        status = result.status
+    elif store.state(result.id) == "running":
+        status = "running"
+    elif item.missing_data is not None:
+        status, reason = "no data", item.missing_data
+    elif unbelieved := _unbelieved(result):
+        reason = unbelieved
+    return Record(
+        item,
+        status,
+        result,
+        None if code is None else result.stale(code),
+        reason,
+        _costs(result),
+        result.collapsed(rule),
+        _to_do(result),
+        frozenset() if code is None else _stale_metrics(result, code),
+    )
+
+
+def _without_result(item: Planned, store: Store, copies: Mapping[str, int]) -> Record:
+    pretraining = item.cell.pretraining
+    to_do = ("training", "description", *item.cell.evaluations)
     if item.missing_data is not None:
-        return Record(item, "no data", reason=reason or item.missing_data)
-    unbelieved = store.why_not(item.id) if (store.directory(item.id) / "result.json").exists() else None
-    return Record(item, store.state(item.id), reason=unbelieved)
+        several = copies.get(_without_content(pretraining), 0) if _lacks_content(item) else 0
+        reason = f"there are results on {several} different copies of the dataset" if several > 1 else None
+        return Record(item, "no data", reason=reason or item.missing_data, to_do=to_do)
+    reason = store.read_pretraining(pretraining.id).reason
+    return Record(item, store.state(pretraining.id), reason=reason, to_do=to_do)
 
 
 def _skipped(item: Skipped) -> Record:
     return Record(item, "skipped", reason=item.reason)
 
 
-def _costs(cost: Cost) -> dict[str, float]:
+def _to_do(result: CellResult) -> tuple[str, ...]:
+    """Every stage if training is to do, which makes all that rests on it to do as well."""
+    everything = ("training", "description", *result.cell.evaluations)
+    if result.pretraining.status != "done":
+        return everything
+    answers = result.evaluations
+    left = [name for name in result.cell.evaluations if name not in answers or answers[name].status == "failed"]
+    described = result.description is not None and result.description.status == "done"
+    if left or not described:
+        kept = result.store.has_encoder(result.pretraining)
+        if left and not kept:
+            return everything
+        return (*(("description",) if kept and not described else ()), *left)
+    return ()
+
+
+def _unbelieved(result: CellResult) -> str | None:
+    """Why stored answers to the cell's questions are not taken."""
+    lacking = [name for name in result.cell.evaluations if name not in result.evaluations]
+    found = {name: result.store.read_evaluation(result.id, result.cell.evaluations[name].id).reason for name in lacking}
+    return "; ".join(f"{name}: {reason}" for name, reason in found.items() if reason) or None
+
+
+def _stale_metrics(result: CellResult, code: Code) -> frozenset[str]:
+    if stale_reason(result.pretraining, code):
+        return frozenset(result.metrics)
+    old = {name for name, record in result.evaluations.items() if stale_reason(record, code)}
+    return frozenset(metric for metric in result.metrics if evaluation_name(result.cell, metric) in old)
+
+
+def _costs(result: CellResult) -> dict[str, float]:
+    """What is known; evaluation is not priced before all of it is done."""
+    cost: Cost | None = result.cost
     values: dict[str, float | None] = {name: getattr(cost, name, None) for name in COSTS}
+    if result.status != "done":
+        values["evaluation_seconds"] = None
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _rows(record: Record, axes: Iterable[str]) -> list[dict[str, Any]]:
-    cell, placed = record.cell, record.placed
+    cell, placed, result = record.cell, record.placed, record.result
     row: dict[str, Any] = {"label": placed.label, "dataset": placed.dataset, "method": cell.method}
-    row |= {"views": cell.views, "seed": cell.seed, "cell_id": cell.id, "status": record.status}
+    row |= {"views": cell.training.views if cell.training else None, "seed": cell.seed}
+    row |= {"pretraining_id": cell.pretraining.id, "status": record.status}
     row |= {f"axis.{name}": text_of(placed.axes[name]) for name in axes if name in placed.axes}
     row |= {"stale": record.stale, "reason": record.reason} | dict(record.costs)
-    if record.result is not None:
-        provenance = record.result.provenance
-        row |= {"device": provenance.device, "commit": provenance.commit, "dirty": provenance.dirty}
-    if record.result is not None and record.status == "done":
-        row["collapsed"] = record.collapsed
-        return [row | {"metric": name, "value": value} for name, value in record.result.metrics.items()] or [row]
-    return [row | {"metric": name} for name in expected_metrics(cell)] or [row]
+    if result is not None:
+        made = result.provenance
+        row |= {"device": made.device, "commit": made.commit, "dirty": made.dirty}
+        row |= {"collapsed": record.collapsed} if result.pretraining.status == "done" else {}
+    return [row | measured for measured in _measured(record)] or [row]
 
 
-def _without_fingerprint(cell: Cell) -> str:
-    fields = cell.model_dump(mode="json")
-    fields["dataset"]["fingerprint"] = None
+def _questions(records: Iterable[Record]) -> list[tuple[str, Evaluation]]:
+    """Every name with each question that it stands for."""
+    found = {(name, q.probe, json.dumps(q.settings)): q for r in records for name, q in r.cell.evaluations.items()}
+    return [(name, question) for (name, _, _), question in found.items()]
+
+
+def _first(asked: Iterable[tuple[str, Evaluation]]) -> list[str]:
+    return [f"{name}_{metric.name}" for name, question in asked for metric in _metrics_of(question)[:1]]
+
+
+def _metrics_of(question: Evaluation) -> tuple[Metric, ...]:
+    probe = all_probes()[question.probe]
+    return probe.metrics(probe.settings.model_validate(question.settings), None)
+
+
+def _expected(name: str, question: Evaluation) -> list[str]:
+    return [f"{name}_{metric.name}" for metric in _metrics_of(question)]
+
+
+def _measured(record: Record) -> list[dict[str, Any]]:
+    """A row's own part for each metric that the cell has, or would have."""
+    cell, result = record.cell, record.result
+    found: list[dict[str, Any]] = []
+    for name, question in cell.evaluations.items():
+        answer = result.evaluations.get(name) if result is not None else None
+        if answer is not None and answer.status == "done":
+            done = {"evaluation_id": question.id, "status": "done", "reason": None}
+            found += [{**done, "metric": f"{name}_{own}", "value": value} for own, value in answer.metrics.items()]
+            continue
+        failed = failure_text({"training": answer.failure}) if answer is not None and answer.failure else None
+        for metric in _expected(name, question):
+            status = record.status_of(metric)
+            reason = failed or (record.reason if status == record.status else None)
+            found.append({"evaluation_id": question.id, "status": status, "reason": reason, "metric": metric})
+    return found
+
+
+def _lacks_content(item: Placed) -> bool:
+    """Whether the images that it would be trained on are known by their name only."""
+    source = item.cell.pretraining.source
+    return source is not None and not source.known
+
+
+def _copies(store: Store) -> Counter[str]:
+    """How many pretrainings differ in nothing but the content of their images, by what they have in common."""
+    return Counter(_without_content(record.spec) for record in store.pretrainings())
+
+
+def _without_content(pretraining: Pretraining) -> str:
+    fields = pretraining.model_dump(mode="json")
+    if fields["source"] is not None:
+        fields["source"] |= {"images": None, "labels": None}
     return json.dumps(fields, sort_keys=True)

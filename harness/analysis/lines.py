@@ -5,6 +5,7 @@ Owns the family that Holm's correction is over. The arithmetic is that of `stati
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,8 @@ from harness.analysis.entries import Entry
 from harness.analysis.frame import COSTS
 from harness.analysis.layout import Key
 from harness.analysis.statistics import Difference, McNemar, holm, mcnemar, paired_difference
-from harness.store.result import Result, unpack_hits
+from harness.spec.identity import identity_of
+from harness.store.cell_result import CellResult
 
 Place = tuple[Key, Key, str]
 """Row, column and measure."""
@@ -118,17 +120,22 @@ def _resampled(entry: Entry) -> Resampled | None:
 def _hits(entry: Entry, seeds: Sequence[int]) -> Hits | None:
     """(seeds, images); None where they were not stored for all, or not on the same images."""
     results = {record.cell.seed: record.result for record in entry.records}
-    found = [result for seed in seeds if (result := results[seed]) is not None and entry.measure in result.hits]
-    if len(found) < len(seeds) or len({_images(result) for result in found}) != 1:
+    asked = [result for seed in seeds if (result := results[seed]) is not None]
+    if len(asked) < len(seeds) or len({_images(result, entry.measure) for result in asked}) != 1:
         return None
-    return np.stack([unpack_hits(result.hits[entry.measure], result.evaluation_images) for result in found])
+    found = [hits for result in asked if (hits := result.hits(entry.measure)) is not None]
+    return np.stack(found) if len(found) == len(seeds) else None
 
 
 def _same_images(first: Entry, second: Entry) -> bool:
-    return len({_images(r.result) for entry in (first, second) for r in entry.records if r.result is not None}) == 1
+    found = [(r.result, entry.measure) for entry in (first, second) for r in entry.records if r.result is not None]
+    return len({_images(result, measure) for result, measure in found}) == 1
 
 
-def _images(result: Result) -> tuple[object, ...]:
-    dataset = result.cell.dataset
-    split = (dataset.name, dataset.fingerprint, dataset.validation_fraction, result.cell.evaluation.split)
-    return (*split, result.evaluation_images)
+def _images(result: CellResult, metric: str) -> str | None:
+    """Which images a metric was scored on; None where it was not."""
+    found = result.evaluation_of(metric)
+    if found is None:
+        return None
+    record, _ = found
+    return json.dumps([identity_of(record.spec.scored), record.spec.split, record.images], sort_keys=True)

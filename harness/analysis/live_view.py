@@ -12,11 +12,11 @@ from itertools import pairwise
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from harness.analysis.entries import title_of
+from harness.analysis.entries import headings, title_of
+from harness.analysis.frame import Record, first_metrics
 from harness.analysis.live import Running, Snapshot
 from harness.progress import duration, first_line
 from harness.store.progress import RunProgress
-from harness.store.result import Result
 
 COLOURS = {
     "done": "green",
@@ -130,7 +130,7 @@ def _cell(cell: Running, width: int) -> list[Text]:
 
 
 def _curves(progress: RunProgress, width: int, speed: str) -> list[Text]:
-    """Loss and k-NN with their sparklines, and the speed, as much of each as the width allows."""
+    """Loss and accuracies with their sparklines, and the speed, as much of each as the width allows."""
     series: dict[str, list[float]] = {}
     for point in progress.curve:
         for name, value in point.values.items():
@@ -139,7 +139,7 @@ def _curves(progress: RunProgress, width: int, speed: str) -> list[Text]:
     parts += [
         (f"{title_of(name).removesuffix(' %')} {values[-1]:.1f} %", values)
         for name, values in series.items()
-        if name.startswith("knn")
+        if name != "loss"
     ]
     texts = sum(cell_len(text) for text, _ in parts) + cell_len(speed)
     gaps = 2 * (len(parts) + bool(speed)) + len(parts)
@@ -165,11 +165,14 @@ def _finished(snapshot: Snapshot, width: int, room: int | None) -> list[Text]:
     return _section("latest results", [[_named(name, _outcome(r), "green")] for name, r in snapshot.finished], room)
 
 
-def _outcome(result: Result) -> str:
-    """Accuracies, the linear probe's first."""
-    shown = [name for name in sorted(result.metrics, reverse=True) if name != "linear_top5"]
-    parts = [f"{title_of(name).removesuffix(' %')} {result.metrics[name]:.2f} %" for name in shown]
-    return ", ".join(parts + (["collapsed"] if result.diagnostics.get("collapsed") else []))
+def _outcome(record: Record) -> str:
+    """The first metric of each evaluation, in the order of the suite."""
+    parts = []
+    if record.result is not None:
+        titles, values = headings(record.result.titles), record.result.metrics
+        shown = [metric for metric in first_metrics([record]) if metric in values]
+        parts = [f"{title_of(metric, titles).replace(' %', '')} {values[metric]:.2f} %" for metric in shown]
+    return ", ".join(parts + (["collapsed"] if record.collapsed else []))
 
 
 def _named(name: str, text: str, colour: str) -> Text:

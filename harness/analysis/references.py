@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Literal
 
-from harness.suite.cell import Cell
+from harness.analysis.probe_names import probe_metric
+from harness.suite.planned import Placed
+from harness.suite.row import RowFields
 
 _ALONE: Mapping[str, Any] = {"stop_gradient": False, "predictor": None, "target": None, "regulariser": None}
 _PUBLISHED_FORM: Mapping[str, Mapping[str, Any]] = {
@@ -105,31 +107,45 @@ def lookup(
 
 
 def for_cell(
-    references: Iterable[Reference], cell: Cell, metric: str, *, any_recipe: bool = False
+    references: Iterable[Reference], placed: Placed, metric: str, *, any_recipe: bool = False
 ) -> tuple[Reference, bool] | None:
     """The best reference for one metric of a cell, and whether it is of the same recipe.
 
-    The recipe is the same if backbone and epochs are, the backbone and the images are not cut down, the method is in
-    its published form, and evaluation is on test. Others are given only where `any_recipe` asks for them.
+    A metric is looked up by its probe, whatever the suite calls the evaluation. The recipe is the same if backbone and
+    epochs are, the backbone and the images are not cut down, the method is in its published form, and evaluation is on
+    test with all labels. Others are given only where `any_recipe` asks for them; transfer to another dataset has none.
     """
-    name = cell.backbone.name if cell.backbone else None
+    fields = placed.fields
+    found = probe_metric(placed.cell, metric)
+    asked = placed.cell.evaluations.get(found.evaluation) if found is not None else None
+    if found is None or asked is None or asked.train.name != fields.dataset.name:
+        return None
+    name = fields.backbone.name if fields.backbone else None
     candidates = list(references)
-    wanted: dict[str, Any] = {"dataset": cell.dataset.name, "method": cell.method, "d": cell.views, "metric": metric}
-    exact = lookup(candidates, **wanted, backbone=name, epochs=cell.epochs) if _uncut(cell) else []
+    wanted: dict[str, Any] = {
+        "dataset": fields.dataset.name,
+        "method": fields.method,
+        "d": fields.views,
+        "metric": found.name,
+    }
+    same = _uncut(fields) and asked.label_fraction is None
+    exact = lookup(candidates, **wanted, backbone=name, epochs=fields.epochs) if same else []
     if exact:
         return exact[0], True
     others = lookup(candidates, **wanted) if any_recipe else []
     return (others[0], False) if others else None
 
 
-def _uncut(cell: Cell) -> bool:
-    """Whether a cell can be a published recipe at all: all images, the full backbone, the method as published, test."""
-    if cell.backbone is None or cell.epochs is None or cell.backbone.width is not None:
+def _uncut(fields: RowFields) -> bool:
+    """Whether a cell can be a published recipe at all: all images, the full backbone from random weights, the method as
+    published, test."""
+    backbone, dataset = fields.backbone, fields.dataset
+    if backbone is None or fields.epochs is None or backbone.width is not None or backbone.weights is not None:
         return False
-    if cell.dataset.train_images is not None or cell.dataset.validation_fraction or cell.evaluation.split != "test":
+    if dataset.train_images is not None or dataset.validation_fraction or fields.split != "test":
         return False
-    required = _PUBLISHED_FORM.get(cell.method, {})
-    return all(_agrees(_setting(cell.settings, path, value), value) for path, value in required.items())
+    required = _PUBLISHED_FORM.get(fields.method, {})
+    return all(_agrees(_setting(fields.settings, path, value), value) for path, value in required.items())
 
 
 def _agrees(value: Any, required: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,17 @@ class Statistics:
     notes: tuple[str, ...]
 
 
-def as_text(found: Sequence[Line], row_names: Sequence[str], column_names: Sequence[str]) -> Statistics | None:
-    """The lines as a table; None where nothing is compared and no mean is of two runs."""
+def as_text(
+    found: Sequence[Line],
+    row_names: Sequence[str],
+    column_names: Sequence[str],
+    titles: Mapping[str, str] | None = None,
+) -> Statistics | None:
+    """The lines as a table; None where nothing is compared and no mean is of two runs.
+
+    Args:
+        titles: headings of metrics.
+    """
     if not any(line.difference or line.entry.spread is not None for line in found):
         return None
     several = len({line.place[1] for line in found}) > 1
@@ -38,7 +47,7 @@ def as_text(found: Sequence[Line], row_names: Sequence[str], column_names: Seque
         (
             *line.place[0],
             *(line.place[1] if several else ()),
-            title_of(line.place[2]),
+            title_of(line.place[2], titles),
             *(texts[at] for _, texts in columns),
         )
         for at, line in enumerate(found)

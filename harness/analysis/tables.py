@@ -9,13 +9,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.analysis.entries import Entry, Published, title_of
-from harness.analysis.frame import COSTS, NOTHING, Record
+from harness.analysis.entries import Entry, Published, headings, title_of
+from harness.analysis.frame import COSTS, DEFAULT_RULE, NOTHING, Record, first_metrics, planned_metrics
 from harness.analysis.layout import Grid, Key, arrange, left_over, said, split
 from harness.analysis.lines import Line, lines, mark_best
 from harness.analysis.notes import Note, notes
 from harness.analysis.references import Reference, for_cell
 from harness.analysis.statistics_table import Statistics, as_text
+from harness.spec.collapse import CollapseRule
 from harness.suite.models import TableSpec
 
 
@@ -45,6 +46,9 @@ def build(
     records: Iterable[Record],
     references: Iterable[Reference] = (),
     *,
+    rule: CollapseRule = DEFAULT_RULE,
+    metrics: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str] | None = None,
     partial: bool = False,
     any_recipe: bool = False,
     controls: Collection[str] = (),
@@ -55,15 +59,19 @@ def build(
         title: of the suite; a table without its own takes it.
         specs: without any, one table of methods against datasets.
         references: put beside cells of the same recipe; the suite's own come first.
+        rule: by which the records were found to have collapsed.
+        metrics, renamed: of the suite's expansion; without, the metrics are those of the records' cells.
         partial: show means over what is done, with its number, where cells are missing.
         any_recipe: also show published numbers of other recipes, marked so and without a difference.
         controls: methods that are never marked as best.
     """
     everything, published = list(records), tuple(references)
+    known = metrics or planned_metrics(everything)
     tables = []
     for spec in specs or (TableSpec(),):
         chosen = [record for record in everything if record.placed.matches(spec.where)]
-        make = _Maker(spec, published, partial, any_recipe, controls)
+        measured = _as_called(spec.metrics, known, renamed or {}) if spec.metrics else _first_metrics(chosen, known)
+        make = _Maker(spec, measured, headings(known), published, rule, partial, any_recipe, controls)
         tables.extend(make.tables(spec.title or title, chosen))
     return tables
 
@@ -71,7 +79,11 @@ def build(
 @dataclass(frozen=True)
 class _Maker:
     spec: TableSpec
+    metrics: tuple[str, ...]
+    titles: Mapping[str, str]
+    """Headings of metrics."""
     references: tuple[Reference, ...]
+    rule: CollapseRule
     partial: bool
     any_recipe: bool
     controls: Collection[str]
@@ -83,23 +95,26 @@ class _Maker:
             return [table for group, part in split(records, rest) for table in self._grids(title, group, part)]
         names = rest if not spec.rows else (*spec.rows, *rest)
         grid = arrange(records, names, spec.columns)
-        below = (*notes(grid.cells, names, spec.columns, (*spec.metrics, *spec.cost)), *self._unplaced(records, grid))
+        measures = (*self.metrics, *spec.cost)
+        below = (*notes(grid.cells, names, spec.columns, measures, self.rule), *self._unplaced(records, grid))
         if len(grid.columns) <= 1 or not spec.cost:
             where = [text for text in (grid.columns or [()])[0] if text != NOTHING]
             full = f"{title} ({', '.join(where)})" if len(grid.columns) == 1 and where else title
-            return [self._table(full, grid, (*spec.metrics, *spec.cost), below)]
+            return [self._table(full, grid, measures, below)]
         return [
-            self._table(title, grid, spec.metrics, below),
+            self._table(title, grid, self.metrics, below),
             self._table(f"{title}: cost", grid, spec.cost, ()),
         ]
 
     def _grids(self, title: str, group: Key, records: list[Record]) -> Iterable[Table]:
         """One axis down, one across: a grid for each measure, and for everything else that varies."""
         grid = arrange(records, self.spec.rows, self.spec.columns)
-        measures = (*self.spec.metrics, *self.spec.cost)
-        below = tuple(notes(grid.cells, self.spec.rows, self.spec.columns, measures))
+        measures = (*self.metrics, *self.spec.cost)
+        below = tuple(notes(grid.cells, self.spec.rows, self.spec.columns, measures, self.rule))
         for measure in measures:
-            name = ", ".join((f"{title}: {title_of(measure)}", *(text for text in group if text != NOTHING)))
+            name = ", ".join(
+                (f"{title}: {title_of(measure, self.titles)}", *(text for text in group if text != NOTHING))
+            )
             yield self._table(name, grid, (measure,), below if measure == measures[-1] else ())
 
     def _table(self, title: str, grid: Grid, measures: Sequence[str], below: tuple[Note, ...]) -> Table:
@@ -133,7 +148,7 @@ class _Maker:
             (*below, *_bold_note(found, bool(bold)), *self._sources(entries)),
             entries,
             frozenset(bold),
-            as_text(found, grid.row_names, grid.column_names),
+            as_text(found, grid.row_names, grid.column_names, self.titles),
             found,
         )
 
@@ -141,7 +156,7 @@ class _Maker:
         names = [text for text in column if text != NOTHING]
         if self.spec.layout == "grid":
             return f"{self.spec.columns[0].rpartition('.')[2]} {' '.join(names) or NOTHING}"
-        return " ".join((*(names if columns > 1 else ()), title_of(measure)))
+        return " ".join((*(names if columns > 1 else ()), title_of(measure, self.titles)))
 
     def _baseline(self, grid: Grid) -> tuple[str, Key] | None:
         wanted = self.spec.baseline
@@ -162,7 +177,7 @@ class _Maker:
                     value = own.values[label][place]
                     number = None if value == "collapse" else float(value)
                     return Published(number, own.source, own.confidence == "recalled", True)
-        found = [for_cell(self.references, r.cell, measure, any_recipe=self.any_recipe) for r in records]
+        found = [for_cell(self.references, r.placed, measure, any_recipe=self.any_recipe) for r in records]
         if not found or found[0] is None or any(other != found[0] for other in found):
             return None
         reference, same = found[0]
@@ -187,11 +202,26 @@ class _Maker:
             for own in self.spec.references
             for row, values in own.values.items()
             for column in values
-            if row not in rows or column not in columns or own.metric not in self.spec.metrics
+            if row not in rows or column not in columns or own.metric not in self.metrics
         ]
         if self.spec.baseline is not None and self._baseline(grid) is None:
             lines.append(f"baseline {self.spec.baseline}: no such row here")
         return [Note("Named in the suite and not found", tuple(lines))] if lines else []
+
+
+def _as_called(names: Iterable[str], known: Collection[str], renamed: Mapping[str, str]) -> tuple[str, ...]:
+    """Metrics of evaluations that are called otherwise than the file says, by the names that they have."""
+    found = []
+    for name in names:
+        label, _, own = name.rpartition("_")
+        found.append(f"{renamed[label]}_{own}" if name not in known and label in renamed else name)
+    return tuple(dict.fromkeys(found))
+
+
+def _first_metrics(records: Iterable[Record], known: Iterable[str]) -> tuple[str, ...]:
+    """The first metric of each evaluation that some of these cells have, in the order of the suite."""
+    wanted = set(first_metrics(records))
+    return tuple(metric for metric in known if metric in wanted)
 
 
 def _texts(head: str, down: list[Entry]) -> Iterable[tuple[str, list[str]]]:

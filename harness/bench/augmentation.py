@@ -13,16 +13,16 @@ from harness.bench.conventional.pipeline import closing, endless, loader, pause,
 from harness.bench.row import VIEWS, Machine, Row, Setup, Side, Target
 from harness.data.images import Images
 from harness.data.views import Batch, ViewStream
-from harness.suite.cell import AugmentationSpec, DatasetSpec
+from harness.spec.models import Augmentation, Input
 
 GROUP = "augmentation"
 AGAINST = "PIL and torchvision in a DataLoader"
 D = 2
 FLOAT_BYTES = 4
 
-SMALL = AugmentationSpec()  # the W-MSE paper's pipeline for CIFAR
-GREY = AugmentationSpec(saturation=0, hue=0, greyscale_probability=0)
-LARGE = AugmentationSpec(
+SMALL = Augmentation()  # the W-MSE paper's pipeline for CIFAR
+GREY = Augmentation(saturation=0, hue=0, greyscale_probability=0)
+LARGE = Augmentation(
     brightness=0.8,
     contrast=0.8,
     saturation=0.8,
@@ -45,7 +45,7 @@ def rows(device: torch.device) -> tuple[Row, ...]:
 
 
 def views_row(
-    name: str, full: int, size: int, channels: int, batch: int, spec: AugmentationSpec, target: float | None = None
+    name: str, full: int, size: int, channels: int, batch: int, spec: Augmentation, target: float | None = None
 ) -> Row:
     """Two views of images of `full` pixels a side, in batches of so many images, to views of `size`."""
     return Row(
@@ -67,9 +67,9 @@ def random_images(count: int, full: int, channels: int) -> Images:
     return Images(pixels, np.zeros(count, dtype=np.int64))
 
 
-def dataset_spec(name: str, size: int, channels: int) -> DatasetSpec:
-    """A dataset of random images, normalised as any other."""
-    return DatasetSpec(name=name, image_size=size, channels=channels, mean=(0.5,) * channels, std=(0.25,) * channels)
+def input_of(size: int, channels: int) -> Input:
+    """Random images normalised as any other."""
+    return Input(size=size, channels=channels, mean=(0.5,) * channels, std=(0.25,) * channels)
 
 
 def batches_of(stream: ViewStream) -> Iterator[Batch]:
@@ -84,11 +84,11 @@ def _images(full: int, batch: int) -> int:
     return (32 if full < 64 else 8) * batch
 
 
-def _ours(full: int, size: int, channels: int, batch: int, augmentation: AugmentationSpec) -> Setup:
+def _ours(full: int, size: int, channels: int, batch: int, augmentation: Augmentation) -> Setup:
     def setup(machine: Machine) -> Side:
         images = random_images(_images(full, batch), full, channels)
-        spec = dataset_spec(f"random {full}", size, channels)
-        batches = batches_of(ViewStream(images, spec, augmentation, D, batch, 0, machine.device))
+        input = input_of(size, channels)
+        batches = batches_of(ViewStream(images, input, augmentation, D, batch, 0, machine.device))
 
         def turn() -> float:
             return float(next(batches).views[..., 0, 0, 0].numel())
@@ -102,17 +102,17 @@ def _ours(full: int, size: int, channels: int, batch: int, augmentation: Augment
     return setup
 
 
-def _conventional(full: int, size: int, channels: int, batch: int, augmentation: AugmentationSpec) -> Setup:
+def _conventional(full: int, size: int, channels: int, batch: int, augmentation: Augmentation) -> Setup:
     def setup(machine: Machine) -> Side:
         images = random_images(_images(full, batch), full, channels)
-        spec = dataset_spec(f"random {full}", size, channels)
+        input = input_of(size, channels)
         source = loader(
             np.asarray(images.pixels),
             np.asarray(images.labels),
             augmentation,
             size,
-            spec.mean,
-            spec.std,
+            input.mean,
+            input.std,
             views=D,
             batch_size=batch,
             workers=machine.workers,

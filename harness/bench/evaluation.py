@@ -14,11 +14,11 @@ from harness.bench.row import MILLISECONDS, SECONDS, Machine, Row, Setup, Side, 
 from harness.evaluation.collapse import diagnose
 from harness.evaluation.knn import knn_predict
 from harness.evaluation.linear import Probe, train_probes
-from harness.suite.cell import LinearSpec
+from harness.evaluation.probes.linear import LinearSettings
 
 GROUP = "evaluation"
 TRAIN, TEST, FEATURES, CLASSES, K = 50_000, 10_000, 512, 10, 5
-PROBE_EPOCHS = LinearSpec().epochs
+PROBE_EPOCHS = LinearSettings().epochs
 TIMED_EPOCHS = 2  # the probe's time is proportional to its epochs
 TOGETHER = 8
 SKLEARN_TEST = 500  # test images a turn of scikit-learn's: its time is proportional to them
@@ -102,7 +102,7 @@ def features(machine: Machine, train: int = TRAIN, test: int = TEST, size: int =
 
 def probes(count: int, per_epoch: bool = False) -> Setup:
     """Some probes trained together: a turn returns the share of a whole training of all, or the epochs, of one."""
-    spec = LinearSpec(epochs=TIMED_EPOCHS)
+    spec = LinearSettings(epochs=TIMED_EPOCHS)
 
     def setup(machine: Machine) -> Side:
         train, labels, _ = features(machine)
@@ -122,7 +122,7 @@ def probes(count: int, per_epoch: bool = False) -> Setup:
 
 
 def _small_probe() -> Setup:
-    spec = LinearSpec()
+    spec = LinearSettings()
 
     def setup(machine: Machine) -> Side:
         train, labels, _ = features(machine, DIGITS, 0, DIGITS_FEATURES)
@@ -137,7 +137,7 @@ def _small_probe() -> Setup:
 
 
 def _plain() -> Setup:
-    spec = LinearSpec(epochs=TIMED_EPOCHS)
+    spec = LinearSettings(epochs=TIMED_EPOCHS)
     return _on_training_features(
         lambda train, labels: plain_probe(train, labels, CLASSES, spec), TIMED_EPOCHS / PROBE_EPOCHS
     )

@@ -11,11 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.bench.conventional import losses as conventional
 from harness.bench.row import MILLISECONDS, Machine, Row, Setup, Side, Target
-from methods.barlow_twins import barlow_twins_loss
-from methods.contrastive import contrastive_loss
-from methods.vicreg import vicreg_loss
-from methods.w_mse import w_mse_loss
-from methods.whitening import slices
+from methods.losses import barlow_twins_loss, contrastive_loss, vicreg_loss, w_mse_loss
+from methods.losses.whitening import slices
 
 GROUP = "losses"
 FLOAT_BYTES = 4

@@ -18,18 +18,20 @@ from rich.console import Console
 
 from harness.bench.row import SHARE, Machine, Row, Side, Target
 from harness.bench.stepping import QUIET, SteppedTrainer, Training
-from harness.data.datasets import DATASETS
-from harness.data.packed import fingerprint
-from harness.engines.cell_run import Surroundings
+from harness.engines.context import Context
 from harness.engines.execution import Execution
-from harness.engines.in_process import Task, run
+from harness.engines.in_process import run
+from harness.engines.task import tasks_of
 from harness.progress import PlainWatcher, RichWatcher
+from harness.registry import all_datasets, all_methods, all_probes
+from harness.store.cell_result import read_cell
 from harness.store.provenance import Code
 from harness.store.store import Store
 from harness.suite.expand import expand
+from harness.suite.facts import Catalogue
+from harness.suite.local_facts import LocalFacts
 from harness.suite.suite import load_suite
 from harness.training.trainer import Hooks, Progress
-from methods import catalogue
 
 GROUP = "overheads"
 CELL_ID = "0" * 20
@@ -95,25 +97,25 @@ class ShortCells:
         path = directory / "short.yaml"
         path.write_text(textwrap.dedent(text))
         suite = load_suite(path)
-        self.methods = catalogue()
+        self.methods = all_methods()
         self.execution = Execution(directory / "data", str(machine.device))
-        fingerprint("digits", self.execution.data_dir)
-        planned = expand(suite, self.methods, DATASETS, lambda spec: fingerprint(spec.name, self.execution.data_dir))
-        self.tasks = [Task(item.cell, item.row) for item in planned.planned]
+        facts = LocalFacts(self.execution.data_dir, Store(directory / "cells"))
+        expansion = expand(suite, Catalogue(self.methods, all_probes(), all_datasets()), facts)
+        self.cells, self.tasks = expansion.cells, tasks_of(expansion.planned)
         self.code = Code.read()
 
     def turn(self) -> float:
         """Run the suite; the share of the wall time in training and evaluation, by what the cells recorded."""
         store = Store(self.directory / f"cells-{next(self.turns)}")
         watcher = PlainWatcher(len(self.tasks), io.StringIO())
-        around = Surroundings(store, self.code, self.execution, watcher, lambda: False)
+        context = Context(store, self.code, self.execution, watcher, lambda: False)
         began = time.perf_counter()
-        outcomes = run(self.tasks, self.methods, around)
+        outcomes = run(self.tasks, self.methods, context)
         whole = time.perf_counter() - began
-        costs = [outcome.result.cost for outcome in outcomes.values() if outcome.result]
         failed = [outcome.message or outcome.state for outcome in outcomes.values() if outcome.state != "done"]
         if failed:
             raise RuntimeError(f"a cell of the suite did not end: {failed[0]}")
+        costs = [result.cost for cell in self.cells if (result := read_cell(store, cell)) is not None]
         return sum(cost.train_seconds + cost.evaluation_seconds for cost in costs if cost) / whole
 
 

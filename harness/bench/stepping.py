@@ -10,20 +10,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from harness.bench.augmentation import dataset_spec, random_images
+from harness.bench.augmentation import input_of, random_images
 from harness.bench.row import Machine, Precision, Unavailable
 from harness.data.images import Images
 from harness.data.views import ViewStream
 from harness.engines.cost import step_flops
-from harness.suite.cell import (
-    AugmentationSpec,
-    BackboneSpec,
-    Cell,
-    DatasetSpec,
-    EvaluationSpec,
-    OptimiserSpec,
-    ScheduleSpec,
-)
+from harness.spec.models import Augmentation, Backbone, Input, Optimiser, Pretraining, Schedule, Source, TrainingSpec
 from harness.training.compiled import compile_encoders
 from harness.training.networks import build_networks
 from harness.training.trainer import Hooks, Interrupted, Progress, Trainer
@@ -32,6 +24,7 @@ from methods import catalogue
 CLASSES = 10
 EPOCHS = 1_000_000  # more than are ever run
 LR = 1e-4  # random images teach nothing: small, so that no loss diverges over them
+SEED = 0
 STEPS_PER_EPOCH = 20
 UNTIMED_STEPS = {"cpu": 1, "cuda": 5}
 """After every stop: what was made ahead while it lasted, and on CUDA what is compiled or captured anew."""
@@ -58,14 +51,14 @@ class Training:
         return "ResNet-18" if self.width is None else f"ResNet-18 of width {self.width}"
 
     @property
-    def backbone(self) -> BackboneSpec:
+    def backbone(self) -> Backbone:
         """With the small-image stem."""
-        return BackboneSpec(stem="small", width=self.width)
+        return Backbone(stem="small", width=self.width)
 
     @property
-    def dataset(self) -> DatasetSpec:
+    def input(self) -> Input:
         """Random images, shaped as CIFAR's."""
-        return dataset_spec(f"random {self.size}", self.size, 3)
+        return input_of(self.size, 3)
 
     def random_images(self) -> Images:
         """Enough for some steps an epoch."""
@@ -74,11 +67,27 @@ class Training:
     def stream(self, machine: Machine) -> ViewStream:
         """Views of the random images, the W-MSE paper's pipeline."""
         return ViewStream(
-            self.random_images(), self.dataset, AugmentationSpec(), self.views, self.images, 0, machine.device
+            self.random_images(), self.input, Augmentation(), self.views, self.images, SEED, machine.device
         )
 
-    def cell(self, precision: Precision) -> Cell:
-        """As a suite would ask for it."""
+    def spec(self, precision: Precision) -> TrainingSpec:
+        """How a suite would ask for it."""
+        return TrainingSpec(
+            views=self.views,
+            augmentation=Augmentation(),
+            optimiser=Optimiser(lr=LR),
+            schedule=Schedule(name="constant", warmup_steps=0),
+            epochs=EPOCHS,
+            batch_size=self.images,
+            precision=precision,
+        )
+
+    def pretraining(self, precision: Precision) -> Pretraining:
+        """As a suite would ask for it.
+
+        Raises:
+            Unavailable: the method cannot run so.
+        """
         changed: dict[str, object] = {}
         if self.method == "w_mse":
             sub_batch = 2 * self.embedding
@@ -91,20 +100,14 @@ class Training:
         problem = settings.problem(self.views, self.images)
         if problem is not None:
             raise Unavailable(problem)
-        return Cell(
+        return Pretraining(
             method=self.method,
             settings=settings.model_dump(mode="json"),
-            views=self.views,
-            dataset=self.dataset,
+            input=self.input,
+            source=Source(name="random", splits=("train",)),
             backbone=self.backbone,
-            augmentation=AugmentationSpec(),
-            optimiser=OptimiserSpec(lr=LR),
-            schedule=ScheduleSpec(name="constant", warmup_steps=0),
-            epochs=EPOCHS,
-            batch_size=self.images,
-            precision=precision,
-            seed=0,
-            evaluation=EvaluationSpec(),
+            training=self.spec(precision),
+            seed=SEED,
         )
 
 
@@ -132,19 +135,26 @@ QUIET = Hooks(
 
 
 class SteppedTrainer:
-    """`Trainer.run`, set up as for a cell, stopped and run on."""
+    """`Trainer.run`, set up as for a pretraining, stopped and run on."""
 
     def __init__(self, training: Training, precision: Precision, machine: Machine, hooks: Hooks = QUIET) -> None:
-        cell = training.cell(precision)
-        _, method = build_networks(cell, catalogue()[training.method], CLASSES)
+        pretraining, spec = training.pretraining(precision), training.spec(precision)
+        _, method = build_networks(pretraining, catalogue()[training.method], CLASSES)
         assert method is not None
         self.device = machine.device
         self.untimed = UNTIMED_STEPS[machine.device.type]
-        self.flops = float(step_flops(method, cell) or 0)
-        """Of a step, forward and backward; 0 where they cannot be counted."""
-        stream = training.stream(machine)
-        self.trainer = Trainer(cell, method, stream, machine.device, replace(hooks, should_stop=self._after_a_step))
-        shape = (training.images, cell.dataset.channels, training.size, training.size)
+        self.flops = float(step_flops(method, spec, training.input))
+        """Of a step, forward and backward."""
+        self.trainer = Trainer(
+            spec,
+            SEED,
+            pretraining.id,
+            method,
+            training.stream(machine),
+            machine.device,
+            replace(hooks, should_stop=self._after_a_step),
+        )
+        shape = (training.images, training.input.channels, training.size, training.size)
         compile_encoders(method, shape, precision, machine.device, "auto")
         self._times: list[float] = []
         self._wanted = 0

@@ -13,7 +13,7 @@ from harness.bench.conventional.pipeline import closing, endless, loader, pause,
 from harness.bench.conventional.training import NETWORKS, Trainer
 from harness.bench.row import MINUTES, VIEWS, Machine, Precision, Row, Setup, Side, Target, Unavailable
 from harness.bench.stepping import LR, SteppedTrainer, Training
-from harness.suite.cell import AugmentationSpec
+from harness.spec.models import Augmentation
 
 GROUP = "training"
 AGAINST = "DataLoader, float32, NCHW, a slice at a time, as a program of its own"
@@ -58,7 +58,7 @@ def trained(training: Training, target: float | None = None, precision: Precisio
 
 
 def whole_run(training: Training) -> Row:
-    """How long the W-MSE paper's CIFAR-10 cell would take on a GPU."""
+    """How long the W-MSE paper's CIFAR-10 training would take on a GPU."""
     views = CIFAR_EPOCHS * (CIFAR_IMAGES // training.images) * training.images * training.views
 
     def setup(machine: Machine) -> Side:
@@ -95,21 +95,21 @@ def ours(training: Training, precision: Precision | None = None, work: float = 1
 
 def plain(training: Training, machine: Machine) -> Side:
     """The conventional trainer, in float32, its DataLoader with as many workers as cores."""
-    images, spec = training.random_images(), training.dataset
+    images, input = training.random_images(), training.input
     source = loader(
         np.asarray(images.pixels),
         np.asarray(images.labels),
-        AugmentationSpec(),
+        Augmentation(),
         training.size,
-        spec.mean,
-        spec.std,
+        input.mean,
+        input.std,
         views=training.views,
         batch_size=training.images,
         workers=machine.workers,
         pin_memory=machine.device.type == "cuda",
     )
-    encoder = build_encoder(training.backbone, spec.channels, training.size, 0)
-    network = NETWORKS[training.method](encoder, feature_size(encoder))
+    encoder = build_encoder(training.backbone, input.channels, input.size, 0)
+    network = NETWORKS[training.method](encoder, feature_size(encoder, input.channels, input.size))
     batches = endless(source)
     trainer = Trainer(network, batches, machine.device, LR)
 

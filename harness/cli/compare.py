@@ -16,8 +16,9 @@ from harness.cli.session import BAD_ARGUMENTS, data_option, friendly, open_sessi
 
 if TYPE_CHECKING:
     from harness.analysis.compare import Comparison
-    from harness.store.result import Result
+    from harness.analysis.stored import StoredRun
     from harness.store.store import Store
+    from harness.suite.planned import Planned
 
 FELL = 1
 
@@ -26,7 +27,7 @@ FELL = 1
 class _Side:
     name: str
     """What it is, in words."""
-    results: tuple[Result, ...]
+    runs: tuple[StoredRun, ...]
 
 
 @click.command()
@@ -64,36 +65,38 @@ def command(
 
     A directory holds `cells`, as `harness run` fills it. Anything else is taken for a commit of the repository that
     tracks --results, such as `HEAD~1`, whose committed results are read. Cells are matched by their id, or else with
-    the one that differs least.
+    the one that differs least; their evaluations by what their probes are called, or what the suite calls them.
     """
     from harness.analysis.compare import compare
     from harness.analysis.compare_tables import tables
+    from harness.analysis.frame import DEFAULT_RULE
     from harness.analysis.markdown import document
     from harness.analysis.render import render
     from harness.store.atomic import write_text
     from harness.store.commits import CommitError
 
-    names = _names(suite, preset, results, data_dir) if suite else {}
+    session = open_session(suite, preset, (), results, data_dir) if suite else None
+    rule = session.suite.content.collapse if session else DEFAULT_RULE
+    planned = session.expansion.planned if session else None
     with tempfile.TemporaryDirectory(prefix="harness-compare-") as scratch:
         try:
-            sides = [_side(text, results, Path(scratch) / str(place)) for place, text in enumerate((a, b))]
+            sides = [_side(text, results, Path(scratch) / str(place), planned) for place, text in enumerate((a, b))]
         except CommitError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(BAD_ARGUMENTS)
-    first, second = ([r for r in side.results if not suite or r.id in names] for side in sides)
-    found = compare(first, second, names)
-    wanted = _metrics(found, metrics)
-    made = tables(found, wanted, sides[0].name, sides[1].name)
+        found = compare(sides[0].runs, sides[1].runs)
+        wanted = _metrics(found, metrics)
+        made = tables(found, wanted, sides[0].name, sides[1].name, rule)
     Console().print(render(made))
     if output is not None:
         write_text(output, document("What changed from A to B", made))
         click.echo(f"written: {output}")
     if fail_on_drop is not None:
-        _judge(found, wanted, fail_on_drop)
+        _check_drops(found, wanted, fail_on_drop)
 
 
-def _side(text: str, results: Path, scratch: Path) -> _Side:
-    """The results of a directory, or of a commit.
+def _side(text: str, results: Path, scratch: Path, planned: Sequence[Planned] | None) -> _Side:
+    """The results of a directory, or of a commit; of the cells of a suite, where one is given.
 
     Raises CommitError if it is neither, or a directory without a store.
     """
@@ -108,25 +111,26 @@ def _side(text: str, results: Path, scratch: Path) -> _Side:
                 "for the cells of one suite"
             )
         store = Store(Path(text)) if Path(text).name == "cells" else open_store(Path(text))
-        return _read(text, store)
+        return _read(text, store, planned)
     store, commit = checkout_results(text, results / "cells", scratch)
-    return _read(f"{text}, commit {commit[:12]}" if not commit.startswith(text) else f"commit {commit[:12]}", store)
+    name = f"commit {commit[:12]}"
+    return _read(name if commit.startswith(text) else f"{text}, {name}", store, planned)
 
 
-def _read(name: str, store: Store) -> _Side:
+def _read(name: str, store: Store, planned: Sequence[Planned] | None) -> _Side:
     """What may be believed; what may not is counted in the name, with its reason."""
-    found = tuple(store.results())
-    known = {result.id for result in found}
-    unread = [id_ for id_ in store.ids() if id_ not in known and (store.directory(id_) / "result.json").exists()]
+    from harness.analysis.stored import stored_runs, suite_runs
+
+    found = stored_runs(store)
+    reasons = [reason for id_ in store.ids() if (reason := store.read_pretraining(id_).reason)]
+    for id_ in {run.id for run in found}:
+        answers = (store.read_evaluation(id_, evaluation) for evaluation in store.evaluation_ids(id_))
+        reasons += [answer.reason for answer in answers if answer.reason]
     said = f"{name} ({len(found)} results"
-    return _Side(said + (f"; {len(unread)} not read: {store.why_not(unread[0])}" if unread else "") + ")", found)
-
-
-def _names(suite: Path, preset: str | None, results: Path, data_dir: str | None) -> dict[str, str]:
-    """Cell id -> row, of a suite's cells as planned and as stored where the dataset is not on this machine."""
-    session = open_session(suite, preset, (), results, data_dir)
-    planned = {placed.id: placed.row for placed in session.expansion.planned}
-    return planned | {record.cell.id: record.placed.row for record in session.records()}
+    said += f"; {len(reasons)} not read: {reasons[0]}" if reasons else ""
+    older = len(store.ids_of_first_version())
+    said += f"; {older} of the first version, which are not read any more" if older else ""
+    return _Side(f"{said})", tuple(found if planned is None else suite_runs(store, planned)))
 
 
 def _metrics(found: Comparison, asked: Sequence[str]) -> list[str]:
@@ -136,18 +140,21 @@ def _metrics(found: Comparison, asked: Sequence[str]) -> list[str]:
         known = ", ".join(found.metrics) or "none"
         click.echo(f"error: no pair of cells has the metric `{unknown[0]}` on both sides; they have: {known}", err=True)
         sys.exit(BAD_ARGUMENTS)
-    return list(dict.fromkeys(asked)) or [name for name in found.metrics if name != "linear_top5"]
+    return list(dict.fromkeys(asked)) or [name for name in found.metrics if not name.endswith("_top5")]
 
 
-def _judge(found: Comparison, metrics: Sequence[str], points: float) -> None:
+def _check_drops(found: Comparison, metrics: Sequence[str], points: float) -> None:
     """Say what fell by more, and exit with 1 if anything did."""
-    from harness.analysis.entries import title_of
+    from harness.analysis.entries import headings, title_of
 
+    titles = headings(found.titles)
     lost = [pair for pair in found.pairs if pair.a.status == "done" and pair.b.status == "failed"]
     verdicts = [(row, metric, row.fell(metric, points)) for row in found.rows for metric in metrics]
     for row, metric, fell in verdicts:
         if fell:
-            click.echo(f"{row.name} on {row.dataset}: {title_of(metric)} fell by more than {points:g} points", err=True)
+            click.echo(
+                f"{row.name} on {row.dataset}: {title_of(metric, titles)} fell by more than {points:g} points", err=True
+            )
     if lost:
         click.echo(f"cells that were done in A and failed in B: {len(lost)}", err=True)
     if unsure := sum(fell is None for _, _, fell in verdicts):

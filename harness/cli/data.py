@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from harness.data.packed import Manifest
 
 
+SHOWN = 12  # digits of a fingerprint
+
+
 @click.group()
 def command() -> None:
     """List, prepare and verify datasets."""
@@ -64,7 +67,7 @@ def prepare(name: str, source: Path | None, class_list: Path | None, data_dir: s
 @data_option
 @friendly
 def verify(name: str, data_dir: str | None) -> None:
-    """Read a prepared dataset again and compare it with its fingerprint."""
+    """Read a prepared dataset again and compare it with its fingerprints."""
     from harness.data.datasets import data_directory
     from harness.data.prepare import verify
 
@@ -74,9 +77,10 @@ def verify(name: str, data_dir: str | None) -> None:
 
 
 def _describe(manifest: Manifest, directory: Path) -> None:
-    sizes = ", ".join(f"{split} {last - first:,}" for split, (first, last) in manifest.splits.items())
-    click.echo(f"{manifest.name}: {sizes} images, {len(manifest.classes)} classes, in {directory / manifest.name}")
-    click.echo(f"fingerprint {manifest.fingerprint}")
+    click.echo(f"{manifest.name}: {len(manifest.classes)} classes, in {directory / manifest.name}")
+    for split, (first, last) in manifest.splits.items():
+        images, labels = manifest.images[split][:SHOWN], manifest.labels[split][:SHOWN]
+        click.echo(f"{split}: {last - first:,} images, fingerprints {images} (images), {labels} (labels)")
 
 
 @contextmanager

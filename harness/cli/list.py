@@ -37,6 +37,19 @@ def methods(files: tuple[Path, ...]) -> None:
 
 
 @command.command()
+@friendly
+def probes() -> None:
+    """Questions that may be asked of an encoder, with their settings."""
+    from harness.registry import all_probes
+
+    table = Table("probe", "what", "settings")
+    for name, entry in all_probes().items():
+        defaults = entry.settings().model_dump()
+        table.add_row(name, escape(entry.summary), escape(", ".join(f"{k}: {v}" for k, v in defaults.items())))
+    Console().print(table)
+
+
+@command.command()
 @data_option
 @friendly
 def datasets(data_dir: str | None) -> None:
@@ -46,18 +59,23 @@ def datasets(data_dir: str | None) -> None:
 
 def print_datasets(data_dir: str | None) -> None:
     """The table of datasets, also shown by `harness data list`."""
-    from harness.data.datasets import DATASETS, data_directory
-    from harness.data.packed import fingerprint
+    from harness.data.datasets import DATASETS, DataError, data_directory
+    from harness.data.facts import dataset_facts
 
     directory = data_directory(data_dir)
     table = Table("dataset", "images", "view", "classes", "here")
     table.add_column("how to get it", overflow="fold")
+    problems = []
     for name, info in DATASETS.items():
-        here = "yes" if fingerprint(name, directory) else "no"
+        try:
+            here = "yes" if dataset_facts(name, directory).here else "no"
+        except DataError as error:  # of an older format, or damaged: the others are listed nevertheless
+            here = "unusable"
+            problems.append(escape(str(error)))
         table.add_row(
             name, _sizes(info), f"{info.image_size} px", str(info.classes or "yours"), here, escape(info.source)
         )
-    Console().print(table, f"data directory: {directory}")
+    Console().print(table, *problems, f"data directory: {directory}", sep="\n")
 
 
 def _sizes(info: DatasetInfo) -> str:

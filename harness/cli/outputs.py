@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,11 @@ from harness.cli.session import Session
 
 if TYPE_CHECKING:
     from harness.analysis.frame import Record
+    from harness.analysis.tables import Table
+    from harness.suite.models import TableSpec
 
-METRICS = ("linear_top1", "knn5_top1")
 
-
-def write_and_show(session: Session, **choices: bool) -> None:
+def write_and_show(session: Session, *, partial: bool = False, any_recipe: bool = False) -> None:
     """Write table.csv, table.md, table.tex and the figures from what is stored, and show the tables.
 
     Raises:
@@ -27,27 +28,36 @@ def write_and_show(session: Session, **choices: bool) -> None:
     from harness.analysis.latex import fragment
     from harness.analysis.markdown import write_outputs
     from harness.analysis.render import render
+    from harness.cli.output_directory import claim
     from harness.store.atomic import write_text
 
     records = session.records()
-    tables, verdicts = session.tables(records, **choices), session.verdicts(records)
+    tables = session.tables(records, partial=partial, any_recipe=any_recipe)
+    verdicts = session.verdicts(records)
+    claim(session.output, session.suite, session.results)
     written = write_outputs(session.output, session.suite.title, tables, frame(records), verdicts)
     paths = [*written, session.output / "table.tex"]
     write_text(paths[-1], fragment(session.suite.title, tables, session.suite.name))
     Console().print(render(tables, verdicts))
     click.echo("written: " + ", ".join(str(path) for path in paths))
-    if figures := _draw(session, records):
+    if figures := _draw(session, records, figure_metrics(session.suite.content.tables, tables)):
         names = ", ".join(dict.fromkeys(path.stem for path in figures))
         click.echo(f"figures in {session.output}, as .png and .svg: {names}")
 
 
-def _draw(session: Session, records: list[Record]) -> list[Path]:
+def figure_metrics(specs: Sequence[TableSpec], tables: Sequence[Table]) -> list[str]:
+    """Metrics of a suite's first table; of a grid, which is a table for each measure, those of all."""
+    from harness.analysis.frame import COSTS
+
+    shown = tables if specs and specs[0].layout == "grid" else tables[:1]
+    return list(dict.fromkeys(name for table in shown for _, _, name in table.entries if name not in COSTS))
+
+
+def _draw(session: Session, records: list[Record], metrics: list[str]) -> list[Path]:
     """Write the figures; none where nothing is done yet, or matplotlib is not installed, which is said."""
     if importlib.util.find_spec("matplotlib") is None:
         click.echo("no picture: matplotlib is not installed (pip install 'ssl-harness[figures]')", err=True)
         return []
     from harness.analysis.figures import write_figures
 
-    wanted = session.suite.content.tables
-    metrics = wanted[0].metrics if wanted else METRICS
     return write_figures(session.output, session.suite.title, records, metrics, session.controls)

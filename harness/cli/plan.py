@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@suite_options
+@suite_options(try_backbones=True)
 def command(session: Session) -> None:
     """What `harness run` would do with a suite, without doing it."""
     from harness.progress import duration
 
     console = Console()
     records = session.records()
-    estimates = estimated_seconds(session, records)
-    shown = Table("row", "dataset", "cells", "done", "to run", "time", title=session.suite.title, title_justify="left")
+    estimates = estimates_of(session, records)
+    headings = ("row", "dataset", "cells", "done", "to train", "to evaluate", "time")
+    shown = Table(*headings, title=session.suite.title, title_justify="left")
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         if record.status != "skipped":
@@ -36,9 +37,13 @@ def command(session: Session) -> None:
         time = sum(seconds for seconds in known if seconds is not None)
         text = "" if not open_cells else "unknown" if None in known else duration(time)
         done = sum(record.status == "done" for record in group)
-        shown.add_row(*map(escape, (row, dataset, str(len(group)), str(done), str(len(open_cells)), text)))
+        train = sum(trains(record) for record in open_cells)
+        evaluate = sum(len(evaluations_to_do(record)) for record in open_cells)
+        counts = (len(group), done, train, evaluate)
+        shown.add_row(*map(escape, (row, dataset, *map(str, counts), text)))
     console.print(shown)
     print_summary(console, records, estimates)
+    print_lacking_curves(session, console)
     print_missing(session, console)
 
 
@@ -46,7 +51,15 @@ def print_missing(session: Session, console: Console) -> None:
     """Which datasets are not on this machine: what to fetch, the command, and where they are kept."""
     from harness.data.datasets import dataset_info
 
-    names = dict.fromkeys(item.cell.dataset.name for item in session.expansion.planned if item.missing_data)
+    sources = [
+        source
+        for item in session.expansion.planned
+        if item.missing_data
+        for question in item.cell.evaluations.values()
+        for source in (item.cell.pretraining.source, question.train, question.scored)
+        if source is not None
+    ]
+    names = dict.fromkeys(s.name for s in sources if not session.facts.dataset(s.name).here)
     if not names:
         return
     table = Table("dataset", "what to fetch", "command", title="not on this machine", title_justify="left")
@@ -63,25 +76,43 @@ def print_missing(session: Session, console: Console) -> None:
     )
 
 
+def print_lacking_curves(session: Session, console: Console) -> None:
+    """Finished pretrainings that lack the curve of a monitor: named, and trained again only when that is asked for."""
+    lacking = []
+    for item in session.expansion.planned:
+        record = session.store.pretraining(item.cell.pretraining.id)
+        if record is not None and record.status == "done":
+            names = [n for n, monitor in item.cell.monitors.items() if monitor.id not in record.monitors]
+            lacking += [f"{item.row} on {item.dataset}, seed {item.cell.seed} ({', '.join(names)})"] if names else []
+    if lacking:
+        console.print(
+            f"done, but without a wanted curve: {'; '.join(lacking)}. `harness run --retrain-for-curves` trains them "
+            "again",
+            highlight=False,
+            markup=False,
+        )
+
+
 def to_run(record: Record) -> bool:
-    """Whether `harness run` would run it."""
+    """Whether `harness run` would do anything for it."""
     return record.status in ("pending", "interrupted", "failed")
 
 
-def estimated_seconds(session: Session, records: list[Record]) -> dict[str, float | None]:
-    """Seconds by id of the cells that would run; None where nothing comparable has run."""
-    from harness.analysis.estimate import Estimator
-    from harness.data.datasets import dataset_info
-    from harness.suite.catalogue import pretrain_images
+def trains(record: Record) -> bool:
+    """Whether that includes its training."""
+    return "training" in record.to_do
 
-    estimator = Estimator.of(session.store.results())
-    found: dict[str, float | None] = {}
-    for record in records:
-        if to_run(record):
-            spec = record.cell.dataset
-            images = spec.train_images or pretrain_images(dataset_info(spec.name), spec.validation_fraction)
-            found[record.placed.id] = estimator.seconds(record.cell, images)
-    return found
+
+def evaluations_to_do(record: Record) -> list[str]:
+    """Ids of the evaluations that it would ask."""
+    return [evaluation.id for name, evaluation in record.cell.evaluations.items() if name in record.to_do]
+
+
+def estimates_of(session: Session, records: list[Record]) -> dict[str, float | None]:
+    """Seconds by cell id of what would be done; None where nothing comparable was done."""
+    from harness.analysis.estimate import estimated_seconds
+
+    return estimated_seconds([record for record in records if to_run(record)], session.store, session.facts)
 
 
 def print_summary(console: Console, records: list[Record], estimates: dict[str, float | None]) -> None:
@@ -91,6 +122,10 @@ def print_summary(console: Console, records: list[Record], estimates: dict[str, 
     once = {record.placed.id: record for record in records}
     states = Counter(record.status for record in once.values())
     console.print("cells: " + ", ".join(f"{count} {state}" for state, count in sorted(states.items())))
+    asked = len({e for record in once.values() if to_run(record) for e in evaluations_to_do(record)})
+    trained = len({r.cell.pretraining.id for r in once.values() if to_run(r) and trains(r)})
+    if asked or trained:
+        console.print(f"to do: {trained} pretrainings, {asked} evaluations")
     stale = sum(record.stale is not None for record in once.values())
     if stale:
         console.print(f"{stale} results are of older code; --rerun-stale runs them again")

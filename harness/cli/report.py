@@ -10,7 +10,9 @@ import click
 from harness.cli.session import Session, suite_options
 
 if TYPE_CHECKING:
+    from harness.analysis.frame import Record
     from harness.analysis.report.page import Material, Search
+    from harness.spec.models import Source
 
 CACHE = "projections.json"
 
@@ -29,9 +31,12 @@ def command(session: Session, output: Path | None) -> None:
     The file needs no network and nothing beside it; it may be sent to a colleague as it is.
     """
     from harness.analysis.report.page import render
+    from harness.cli.output_directory import claim
     from harness.store.atomic import write_text
 
     path = output or session.output / "report.html"
+    if output is None:
+        claim(session.output, session.suite, session.results)
     write_text(path, render(_material(session), session.output / CACHE))
     click.echo(f"written: {path} ({path.stat().st_size / 1e6:.2f} MB)")
 
@@ -51,7 +56,10 @@ def _material(session: Session) -> Material:
         references=load(),
         verdicts=session.verdicts(records),
         controls=session.controls,
-        classes=_class_names(session),
+        rule=suite.content.collapse,
+        metrics=session.expansion.metrics,
+        renamed=session.expansion.renamed,
+        classes=class_names(records, session.data_dir),
         files=[(str(path), path.read_text(encoding="utf-8")) for path in suite.files],
         command=f"{suite.path}{preset}{fixed}",
         search=_search(session),
@@ -70,16 +78,25 @@ def _search(session: Session) -> Search | None:
     return Search([(heading, file.read_bytes()) for heading, file in files if file.exists()], best.read_text())
 
 
-def _class_names(session: Session) -> dict[str, tuple[str, ...]]:
-    """By dataset label, from the copies on this machine that the cells were planned with."""
+def class_names(records: list[Record], data_dir: Path) -> dict[str, tuple[str, ...]]:
+    """By dataset label, from the copies on this machine that have the labels which its results were scored on: those
+    are the images that the page shows. Without a name where rows of one dataset were scored on different ones."""
+    scored: dict[str, list[Source]] = {}
+    for record in records:
+        answered = record.result.evaluations if record.result is not None else {}
+        done = [name for name, answer in answered.items() if answer.status == "done"]
+        if done:
+            scored.setdefault(record.placed.dataset, []).append(record.cell.evaluations[done[0]].scored)
+    alike = {label: found[0] for label, found in scored.items() if len({source.labels for source in found}) == 1}
+    return {label: names for label, source in alike.items() if (names := _names(source, data_dir))}
+
+
+def _names(source: Source, data_dir: Path) -> tuple[str, ...]:
+    """Names of the classes of a source, by the local copy of just these labels; empty where there is none."""
     from harness.data.packed import read_manifest
 
-    found: dict[str, tuple[str, ...]] = {}
-    for placed in session.expansion.planned:
-        spec = placed.cell.dataset
-        if placed.dataset in found or spec.fingerprint is None:
-            continue
-        manifest = read_manifest(spec.name, session.data_dir)
-        if manifest is not None and manifest.fingerprint == spec.fingerprint:
-            found[placed.dataset] = manifest.classes
-    return found
+    manifest = read_manifest(source.name, data_dir)
+    if manifest is None or source.labels is None:
+        return ()
+    here = tuple(manifest.labels.get(split) for split in source.splits)
+    return manifest.classes if here == source.labels else ()

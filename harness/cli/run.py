@@ -20,15 +20,14 @@ from harness.cli.plan import print_missing
 from harness.cli.session import BAD_ARGUMENTS, Session, suite_options
 
 if TYPE_CHECKING:
-    from harness.engines.cell_run import Surroundings
-    from harness.engines.in_process import Outcome, Task
-    from harness.suite.planned import Planned
+    from harness.engines.context import Context
+    from harness.engines.task import Outcome, Task
 
 FAILED, INTERRUPTED = 1, 130
 
 
 @click.command()
-@suite_options
+@suite_options(try_backbones=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option(
     "--workers",
@@ -59,6 +58,17 @@ FAILED, INTERRUPTED = 1, 130
     show_default=True,
     help="torch.compile for the encoders; auto: on CUDA. Without it runs are only slower.",
 )
+@click.option(
+    "--drop-encoders",
+    is_flag=True,
+    help="Delete an encoder once all that was asked of it is answered. By default encoders are kept, so that another "
+    "probe needs no training.",
+)
+@click.option(
+    "--retrain-for-curves",
+    is_flag=True,
+    help="Train again what is done but lacks the curve of a monitor that the suite wants.",
+)
 def command(
     session: Session,
     device: str,
@@ -67,47 +77,63 @@ def command(
     rerun_stale: bool,
     checkpoint_seconds: float,
     compile_encoders: Literal["auto", "on", "off"],
+    drop_encoders: bool,
+    retrain_for_curves: bool,
 ) -> None:
-    """Run a suite's cells that are not done, then write and show its tables.
+    """Run what is not done of a suite, then write and show its tables.
 
-    Running the same command again runs nothing twice and goes on with what was interrupted.
+    Running the same command again does nothing twice and goes on with what was interrupted: an encoder that is there is
+    only asked what it was not asked before.
     """
-    from harness.engines.cell_run import Surroundings
+    from harness.engines.context import Context
     from harness.engines.execution import DeviceError, Execution
-    from harness.engines.in_process import Task
+    from harness.engines.task import tasks_of
     from harness.progress import watch
 
-    execution = Execution(session.data_dir, device, threads, checkpoint_seconds, compile_encoders)
+    execution = Execution(
+        session.data_dir,
+        device,
+        threads,
+        checkpoint_seconds,
+        compile_encoders,
+        keep_encoders=not drop_encoders,
+        curves_of_finished=retrain_for_curves,
+    )
     try:
         execution.torch_device()
     except DeviceError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(BAD_ARGUMENTS)
-    tasks = [Task(item.cell, _label(item)) for item in session.expansion.planned if item.missing_data is None]
-    with stopping() as stop, watch(len({task.cell.id for task in tasks})) as watcher:
-        around = Surroundings(session.store, session.code, execution, watcher, stop.is_set)
-        outcomes = _run(session, tasks, around, workers, rerun_stale)
+    _ = session.output  # refused now, not after hours, if it is another suite's
+    tasks = tasks_of(item for item in session.expansion.planned if item.missing_data is None)
+    with stopping() as stop, watch(len(tasks)) as watcher:
+        context = Context(
+            session.store,
+            session.code,
+            execution,
+            watcher,
+            stop.is_set,
+            session.facts.weight_files,
+            session.suite.content.collapse,
+        )
+        outcomes = _run(session, tasks, context, workers, rerun_stale)
     finish(session, tasks, outcomes)
 
 
 def _run(
-    session: Session, tasks: list[Task], around: Surroundings, workers: int | None, rerun_stale: bool
+    session: Session, tasks: list[Task], context: Context, workers: int | None, rerun_stale: bool
 ) -> dict[str, Outcome]:
     """By the engine that was asked for."""
     from harness.engines import in_process, local_processes
 
     if workers is None:
-        return in_process.run(tasks, session.methods, around, rerun_stale=rerun_stale)
+        return in_process.run(tasks, session.methods, context, rerun_stale=rerun_stale)
     files = session.suite.method_files
     try:
-        return local_processes.run(tasks, around, workers=workers, method_files=files, rerun_stale=rerun_stale)
+        return local_processes.run(tasks, context, workers=workers, method_files=files, rerun_stale=rerun_stale)
     except local_processes.WorkersLost as error:
         click.echo(f"error: {error}; what is done is stored", err=True)
         sys.exit(FAILED)
-
-
-def _label(item: Planned) -> str:
-    return f"{item.row} on {item.dataset}, seed {item.cell.seed}"
 
 
 @contextmanager
@@ -142,9 +168,11 @@ def finish(session: Session, tasks: list[Task], outcomes: dict[str, Outcome]) ->
         print_missing(session, Console(stderr=True))
     again = shlex.join(["harness", *sys.argv[1:]])
     if states["interrupted"]:
-        click.echo(f"interrupted with {states['interrupted']} cells left; go on with: {again}", err=True)
+        click.echo(f"interrupted with {states['interrupted']} tasks left; go on with: {again}", err=True)
         sys.exit(INTERRUPTED)
     if states["failed"]:
-        click.echo(f"{states['failed']} cells failed; `harness show ID` tells why, and {again} tries again", err=True)
+        click.echo(
+            f"{states['failed']} failed; `harness show ID` tells why, and {again} tries what failed again", err=True
+        )
     if states["failed"] or states["missing data"] or missing:
         sys.exit(FAILED)

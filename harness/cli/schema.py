@@ -22,10 +22,11 @@ def command(path: Path, files: tuple[Path, ...]) -> None:
     A suite that begins with `# yaml-language-server: $schema=schema.json` is completed and checked by editors that
     speak YAML.
     """
-    from harness.data.datasets import DATASETS
+    from harness.registry import all_datasets, all_methods, all_probes
     from harness.store.atomic import write_text
+    from harness.suite.facts import Catalogue
     from harness.suite.schema import json_schema
-    from methods import catalogue
 
-    write_text(path, json.dumps(json_schema(catalogue(files), DATASETS), indent=1) + "\n")
+    known = Catalogue(all_methods(files), all_probes(), all_datasets())
+    write_text(path, json.dumps(json_schema(known), indent=1) + "\n")
     click.echo(f"written: {path}")

@@ -21,16 +21,15 @@ if TYPE_CHECKING:
     from harness.analysis.tables import Table
     from harness.store.provenance import Code
     from harness.store.store import Store
+    from harness.suite.facts import Catalogue
+    from harness.suite.local_facts import LocalFacts
     from harness.suite.planned import Expansion
-    from harness.suite.remembered import Plan
     from harness.suite.suite import Suite
-    from methods.method import MethodEntry
+    from methods.entry import MethodEntry
 
 P = ParamSpec("P")
 
 BAD_ARGUMENTS = 2
-PLANS = ".plans"
-"""Below the data directory: plans of suites, kept so that looking at one is quick."""
 
 
 @dataclass(frozen=True)
@@ -38,43 +37,62 @@ class Session:
     """A suite, ready to be run or read."""
 
     suite: Suite
+    catalogue: Catalogue
+    """Methods, probes and datasets that it may name."""
+    methods: dict[str, MethodEntry]
+    """The same methods, as engines need them."""
+    facts: LocalFacts
+    """What is known of the content that it names."""
     expansion: Expansion
-    controls: frozenset[str]
-    """Names of methods that are there to be compared with."""
     results: Path
     """Directory of tables; cells are below `cells` in it."""
     data_dir: Path
     code: Code
 
-    @cached_property
-    def methods(self) -> dict[str, MethodEntry]:
-        """Every method by name. Imports torch, which takes seconds: those who only look do without."""
-        from methods import catalogue
-
-        return catalogue(self.suite.method_files)
+    @property
+    def controls(self) -> frozenset[str]:
+        """Names of methods that are there to be compared with."""
+        return self.catalogue.controls
 
     @property
     def store(self) -> Store:
         """Where the cells are."""
         return open_store(self.results)
 
-    @property
+    @cached_property
     def output(self) -> Path:
-        """Where the suite's tables are written."""
-        return self.results / self.suite.name
+        """Where the suite's tables are written: no other suite's are.
+
+        Raises:
+            OutputTaken: another suite of that name writes there.
+        """
+        from harness.cli.output_directory import output_directory
+
+        return output_directory(self.results, self.suite)
 
     def records(self) -> list[Record]:
         """What became of every cell, as stored now."""
         from harness.analysis.frame import gather
 
-        return gather(self.expansion, self.store, self.code)
+        return gather(self.expansion, self.store, self.code, self.suite.content.collapse)
 
-    def tables(self, records: list[Record], **choices: bool) -> list[Table]:
-        """The suite's tables over these records."""
+    def tables(self, records: list[Record], *, partial: bool = False, any_recipe: bool = False) -> list[Table]:
+        """The suite's tables over these records; see `harness.analysis.tables.build`."""
         from harness.analysis.references import load
         from harness.analysis.tables import build
 
-        return build(self.suite.title, self.suite.content.tables, records, load(), controls=self.controls, **choices)
+        return build(
+            self.suite.title,
+            self.suite.content.tables,
+            records,
+            load(),
+            rule=self.suite.content.collapse,
+            metrics=self.expansion.metrics,
+            renamed=self.expansion.renamed,
+            partial=partial,
+            any_recipe=any_recipe,
+            controls=self.controls,
+        )
 
     def verdicts(self, records: list[Record]) -> tuple[Verdict, ...]:
         """What these records say of the suite's claims."""
@@ -84,42 +102,37 @@ class Session:
 
 
 def open_session(
-    suite: Path, preset: str | None, settings: tuple[str, ...], results: Path, data_dir: str | None
+    suite: Path,
+    preset: str | None,
+    settings: tuple[str, ...],
+    results: Path,
+    data_dir: str | None,
+    *,
+    try_backbones: bool = False,
 ) -> Session:
     """Read and expand a suite.
+
+    Args:
+        try_backbones: whether a backbone of which nothing is known yet is tried, for which torch is imported.
 
     Raises:
         SuiteError, MethodFileError, DataError, StoreError: see `friendly`.
     """
     from harness.data.datasets import data_directory
+    from harness.registry import all_datasets, all_methods, all_probes
     from harness.store.provenance import Code
+    from harness.suite.expand import expand
+    from harness.suite.facts import Catalogue
+    from harness.suite.local_facts import LocalFacts
     from harness.suite.suite import load_suite
 
-    loaded = load_suite(suite, preset, settings)
-    directory = data_directory(data_dir)
-    plan = _plan(loaded, directory)
-    return Session(loaded, plan.expansion, plan.controls, results, directory, Code.read(loaded.method_files))
-
-
-def _plan(suite: Suite, data_dir: Path) -> Plan:
-    """What the suite comes down to: remembered, or worked out with every method loaded."""
-    from harness.data.datasets import DATASETS
-    from harness.data.packed import fingerprint
-    from harness.suite.remembered import Plan, key, recall, remember
-
-    fingerprints = {name: fingerprint(name, data_dir) for name in DATASETS}
-    kept, name = data_dir / PLANS, key(suite, fingerprints)
-    if name is not None and (known := recall(kept, name)) is not None:
-        return known
-    from harness.suite.expand import expand
-    from methods import catalogue
-
-    methods = catalogue(suite.method_files)
-    expansion = expand(suite, methods, DATASETS, lambda spec: fingerprints[spec.name])
-    plan = Plan(expansion, frozenset(name for name, entry in methods.items() if entry.kind == "control"))
-    if name is not None:
-        remember(kept, name, plan)
-    return plan
+    loaded, directory = load_suite(suite, preset, settings), data_directory(data_dir)
+    methods = all_methods(loaded.method_files)
+    catalogue = Catalogue(methods, all_probes(), all_datasets())
+    facts = LocalFacts(directory, open_store(results), try_backbones=try_backbones)
+    expansion = expand(loaded, catalogue, facts)
+    code = Code.read(loaded.method_files)
+    return Session(loaded, catalogue, methods, facts, expansion, results, directory, code)
 
 
 def open_store(results: Path) -> Store:
@@ -153,8 +166,15 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`SUITE --preset NAME --set KEY=VALUE --results DIR --data-dir DIR`; the command receives a `session`."""
+def suite_options(command: Callable[..., Any] | None = None, *, try_backbones: bool = False) -> Callable[..., Any]:
+    """`SUITE --preset NAME --set KEY=VALUE --results DIR --data-dir DIR`; the command receives a `session`.
+
+    Args:
+        try_backbones: see `open_session`.
+    """
+    if command is None:
+        return functools.partial(suite_options, try_backbones=try_backbones)
+    wrapped: Callable[..., Any] = command
 
     @click.argument("suite", type=click.Path(path_type=Path))
     @click.option("--preset", default=None, metavar="NAME", help="A variant that the suite defines, such as `tiny`.")
@@ -164,7 +184,7 @@ def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @results_option
     @data_option
     @friendly
-    @functools.wraps(command)
+    @functools.wraps(wrapped)
     def with_session(
         suite: Path,
         preset: str | None,
@@ -173,7 +193,8 @@ def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
         data_dir: str | None,
         **others: Any,
     ) -> Any:
-        return command(session=open_session(suite, preset, settings, results, data_dir), **others)
+        session = open_session(suite, preset, settings, results, data_dir, try_backbones=try_backbones)
+        return wrapped(session=session, **others)
 
     return with_session
 
@@ -183,6 +204,7 @@ def friendly(command: Callable[P, Any]) -> Callable[P, Any]:
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
+        from harness.cli.output_directory import OutputTaken
         from harness.data.datasets import DataError
         from harness.store.atomic import StoreError
         from harness.suite.nodes import SuiteError
@@ -190,7 +212,7 @@ def friendly(command: Callable[P, Any]) -> Callable[P, Any]:
 
         try:
             return command(*args, **kwargs)
-        except (SuiteError, MethodFileError, DataError, StoreError) as error:
+        except (SuiteError, MethodFileError, DataError, StoreError, OutputTaken) as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(BAD_ARGUMENTS)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.plan import estimated_seconds, print_missing, print_summary
+from harness.cli.plan import estimates_of, print_missing, print_summary
 from harness.cli.session import Session, suite_options
 from harness.cli.trials import trial_records
 
@@ -29,10 +29,10 @@ def command(session: Session) -> None:
     for record in records:
         colour = COLOURS.get(record.status)
         state = f"[{colour}]{record.status}[/]" if colour else record.status
-        cells = (record.placed.id, record.placed.row, record.placed.dataset, str(record.cell.seed))
+        cells = (record.cell.pretraining.id, record.placed.row, record.placed.dataset, str(record.cell.seed))
         shown.add_row(*map(escape, cells), state, escape(_remark(session, record)))
     console.print(shown)
-    print_summary(console, records, estimated_seconds(session, records))
+    print_summary(console, records, estimates_of(session, records))
     print_missing(session, console)
 
 
@@ -41,10 +41,13 @@ def _remark(session: Session, record: Record) -> str:
 
     remarks = ["stale"] if record.stale else []
     if record.result is not None:
-        remarks.append(result_text(record.result))
+        remarks.append(result_text(record.result, session.suite.content.collapse))
     elif record.reason:
         remarks.append(first_line(record.reason))
-    said = session.store.read_progress(record.placed.id) if record.status == "running" else None
+    if record.status == "pending" and record.result is not None:
+        remarks.append(f"to do: {', '.join(record.to_do)}")
+    running = record.status == "running"
+    said = session.store.read_progress(record.cell.pretraining.id) if running else None
     if said is not None and said.stage == "evaluating":
         remarks.append("evaluating")
     elif said is not None:

@@ -17,7 +17,7 @@ from harness.cli.run import FAILED, INTERRUPTED, stopping
 from harness.cli.session import BAD_ARGUMENTS, Session, suite_options
 
 if TYPE_CHECKING:
-    from harness.engines.cell_run import Surroundings
+    from harness.engines.context import Context
     from harness.engines.execution import Execution
     from harness.sweep.loop import Engine
     from harness.sweep.rows import Row
@@ -39,7 +39,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # older releases tak
 
 
 @click.command()
-@suite_options
+@suite_options(try_backbones=True)
 @click.option("--trials", type=click.IntRange(min=1), default=None, help="Budget of each row, in place of the suite's.")
 @click.option("--time-budget", type=Duration(), default=None, help="Stop after so long (90s, 30m, 8h), at checkpoints.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Trials at once.")
@@ -57,6 +57,11 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # older releases tak
 @click.option(
     "--checkpoint-seconds", type=click.FloatRange(min=0), default=120.0, show_default=True, help="Between them."
 )
+@click.option(
+    "--keep-encoders",
+    is_flag=True,
+    help="Keep every trial's encoder on the disk; by default it goes once it is evaluated, and its numbers stay.",
+)
 def command(
     session: Session,
     trials: int | None,
@@ -67,6 +72,7 @@ def command(
     device: str,
     threads: int | None,
     checkpoint_seconds: float,
+    keep_encoders: bool,
 ) -> None:
     """Search the settings of every row of a suite, and write the winners as a suite.
 
@@ -76,7 +82,7 @@ def command(
     from harness.sweep.rows import SweepError
 
     deadline = None if time_budget is None else time.monotonic() + time_budget
-    execution = Execution(session.data_dir, device, threads, checkpoint_seconds)
+    execution = Execution(session.data_dir, device, threads, checkpoint_seconds, keep_encoders=keep_encoders)
     try:
         execution.torch_device()
         with _told():
@@ -106,14 +112,13 @@ def _told() -> Iterator[None]:
 
 def _studies(session: Session, url: str | None, budget: int | None, resume: bool) -> tuple[list[Trials], list[Row]]:
     """The studies of all rows that can run, none of them changed."""
-    from harness.data.datasets import DATASETS
     from harness.sweep import study
     from harness.sweep.resolve import sweep_rows
     from harness.sweep.rows import SweepError
     from harness.sweep.trials import Trials
 
     study.quiet()
-    rows = sweep_rows(session.suite, session.expansion, session.methods, DATASETS)
+    rows = sweep_rows(session.suite, session.expansion, session.catalogue, session.facts)
     spec = session.suite.content.sweep
     assert spec is not None
     here = [row for row in rows if row.tuned and not row.missing_data]
@@ -137,7 +142,8 @@ def _search(
     deadline: float | None,
 ) -> tuple[bool, bool]:
     """Run until the budgets are spent; whether they are, and whether it was told to stop by a signal."""
-    from harness.engines.cell_run import Surroundings
+    from harness.cli.output_directory import claim
+    from harness.engines.context import Context
     from harness.progress import watch
     from harness.sweep.ledger import write_trials
     from harness.sweep.loop import Sweep
@@ -146,13 +152,15 @@ def _search(
     from harness.sweep.trials import Trial
 
     left = sum(max(0, study.budget - sum(trial.ended for trial in study.all())) for study in studies)
+    claim(session.output, session.suite, session.results)
     presence = Presence(session.output, studies[0].study if url and studies else None)
     with stopping() as stop, watch(left) as watcher, presence:
 
         def should_stop() -> bool:
             return stop.is_set() or (deadline is not None and time.monotonic() > deadline)
 
-        around = Surroundings(session.store, session.code, execution, watcher, should_stop)
+        weights, rule = session.facts.weight_files, session.suite.content.collapse
+        context = Context(session.store, session.code, execution, watcher, should_stop, weights, rule)
         board = Board(watcher, studies)
         known = {id(study): list[Trial]() for study in studies}
 
@@ -161,37 +169,36 @@ def _search(
             write_trials(session.output, [known[id(s)] or s.all() for s in studies])
             board.changed(study, trials)
 
-        with _engine(session, around, workers) as engine:
+        with _engine(session, context, workers) as engine:
             lock = session.output / "sweep.lock"
             sweep = Sweep(studies, engine, session.store, presence, lock, should_stop, changed, watcher.settled)
             return sweep.run(), stop.is_set()
 
 
 @contextmanager
-def _engine(session: Session, around: Surroundings, workers: int) -> Iterator[Engine]:
+def _engine(session: Session, context: Context, workers: int) -> Iterator[Engine]:
     """One trial after another in this process, or so many at once in others."""
     from harness.engines import local_processes
     from harness.sweep.loop import OneByOne
     from harness.sweep.rows import SweepError
 
     if workers == 1:
-        yield OneByOne(session.methods, around)
+        yield OneByOne(session.methods, context)
         return
     try:
-        with local_processes.Pool(workers, around, session.suite.method_files) as pool:
+        with local_processes.Pool(workers, context, session.suite.method_files) as pool:
             yield pool
     except local_processes.WorkersLost as error:
         raise SweepError(f"{error}; what is done is stored") from error
 
 
 def _write(session: Session, rows: list[Row], studies: list[Trials]) -> None:
-    from harness.data.datasets import DATASETS
     from harness.sweep.outputs import write_outputs
 
     if not any(trial.ended for study in studies for trial in study.all()):
         return
     paths = write_outputs(
-        session.output, session.suite, rows, studies, session.methods, DATASETS, session.store, session.code
+        session.output, session.suite, rows, studies, session.catalogue, session.facts, session.store, session.code
     )
     click.echo("written: " + ", ".join(str(path) for path in paths))
 

@@ -21,11 +21,10 @@ def trial_records(session: Session) -> list[Record]:
 
     if session.suite.content.sweep is None or not (session.output / ledger.FILE).exists():
         return []
-    from harness.data.datasets import DATASETS
     from harness.sweep.resolve import sweep_rows
 
-    rows = sweep_rows(session.suite, session.expansion, session.methods, DATASETS)
-    return ledger.trial_records(session.output, rows, session.store, session.code)
+    rows = sweep_rows(session.suite, session.expansion, session.catalogue, session.facts)
+    return ledger.trial_records(session.output, rows, session.store, session.code, session.suite.content.collapse)
 
 
 def write_and_show_trials(session: Session) -> None:

@@ -41,7 +41,7 @@ def command(session: Session, interval: float, once: bool) -> None:
     store = CachedStore(session.store.root)
 
     def now() -> Snapshot:
-        return look(session.suite.title, session.expansion, store)
+        return look(session.suite.title, session.expansion, store, session.facts, session.suite.content.collapse)
 
     console = Console()
     with contextlib.suppress(KeyboardInterrupt):

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 HOME_VARIABLE = "HARNESS_DATA"
+UNLABELED = "unlabeled"  # the split whose images have no labels: -1 stands for them
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -51,6 +52,9 @@ class DatasetInfo:
     """Splits shown to the self-supervised method; the probe trains on `train` and is scored on `test`."""
     eval_resize: int | None = None
     """Shorter edge before the centre crop to `image_size` in evaluation; None: resized straight where sizes differ."""
+    fingerprints: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Of images and labels as prepared, by split (see `packed.Manifest`), so that who has no copy can name them too;
+    empty where we have had none."""
 
 
 _ALL = (
@@ -67,6 +71,16 @@ _ALL = (
         mean=(0.3054,),
         std=(0.3753,),
         splits={"train": 1437, "test": 360},
+        fingerprints={
+            "train": (
+                "6b3f696fa254f0c65f19e8193af9d5006a604914be0b1bfb808751d76bd5e4d7",
+                "cb6863cc760a900d01be551594691a090fd43e24c11ee63feaaf73315ad5e1d7",
+            ),
+            "test": (
+                "0f7387e7cbde2a921c23fc3301eb05451767d0bf4e27365a151683428a5f4a72",
+                "58c508427633b2936fa428117304c0906777e34c1db2e8cfbc37b8531f38a22e",
+            ),
+        },
         storage="packed",
         source="comes with scikit-learn",
         get="embedded",
@@ -81,6 +95,16 @@ _ALL = (
         mean=(0.2860,),
         std=(0.3530,),
         splits={"train": 60_000, "test": 10_000},
+        fingerprints={
+            "train": (
+                "85b131b111375558fe7e25aebe03a90a54b508c6dadd57ed9f2a807d78561cee",
+                "e3245b63f7c40d1c8b652835f19744d970c1613b40ddac6bcfc87b9c46e16a0b",
+            ),
+            "test": (
+                "bee21c5b53fb4382726e3e07c0d41da37a9081277e21bb66b58193b8eefd6c87",
+                "d51d859896c55775b9e9e219b77ff03bcec1b6ac322f313544dc3f9e7bc94fae",
+            ),
+        },
         storage="packed",
         source="the four idx*-ubyte.gz files of Fashion-MNIST (Debian: package dataset-fashion-mnist)",
         get="download",

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from harness.data.augment import augment, draw
+from harness.data.datasets import DataError
 from harness.data.images import StreamedImages
+from harness.spec.models import Augmentation, Input
 from harness.streams import stream
-from harness.suite.cell import AugmentationSpec, DatasetSpec
 
 PIECE_IMAGES = 8  # a worker's task: at 224 pixels and two views 10 MB, of which a few a worker are in shared memory
 Piece = tuple[int, int, int]
@@ -29,14 +30,18 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Tasks(Dataset[Tensor]):
-    """What a worker does with a piece."""
+class _Tasks(Dataset["Tensor | str"]):
+    """What a worker does with a piece. A file that cannot be read is told as a text: torch would bury the error's own
+    message in its worker's traceback."""
 
     def __init__(self, work: Callable[[Piece], Tensor]) -> None:
         self._work = work
 
-    def __getitem__(self, piece: Piece) -> Tensor:
-        return self._work(piece)
+    def __getitem__(self, piece: Piece) -> Tensor | str:
+        try:
+            return self._work(piece)
+        except DataError as error:
+            return str(error)
 
 
 def pieces(steps: range, images: int) -> list[Piece]:
@@ -46,7 +51,8 @@ def pieces(steps: range, images: int) -> list[Piece]:
 
 
 def worked(work: Callable[[Piece], Tensor], tasks: list[Piece], workers: int | None, pinned: bool) -> Iterator[Tensor]:
-    """The results of all tasks, in their order. `workers` 0: in this process; None: one a CPU."""
+    """The results of all tasks, in their order. `workers` 0: in this process; None: one a CPU. DataError as soon as a
+    file cannot be read."""
     loader: DataLoader[Any] = DataLoader(
         _Tasks(work),
         batch_size=None,
@@ -55,16 +61,17 @@ def worked(work: Callable[[Piece], Tensor], tasks: list[Piece], workers: int | N
         pin_memory=pinned,
         generator=torch.Generator(),  # its seeds are not used; without it, the process's own generator would move
     )
-    yield from loader
+    for result in loader:
+        if isinstance(result, str):
+            raise DataError(result)
+        yield result
 
 
 class ViewWork:
     """Decodes and augments a piece of an epoch's batches."""
 
-    def __init__(
-        self, images: StreamedImages, spec: DatasetSpec, augmentation: AugmentationSpec, views: int, seed: int
-    ) -> None:
-        self._images, self._spec, self._augmentation = images, spec, augmentation
+    def __init__(self, images: StreamedImages, input: Input, augmentation: Augmentation, views: int, seed: int) -> None:
+        self._images, self._input, self._augmentation = images, input, augmentation
         self._views, self._seed = views, seed
 
     def views(
@@ -73,7 +80,7 @@ class ViewWork:
         """(d, N, C, S, S) of each step, on the device, in channels-last order; `rows` (n,) is the epoch's order."""
         import harness.data.fused  # noqa: F401  compiled or loaded once, here, not once in each worker
 
-        size = self._spec.image_size
+        size = self._input.size
         shape = (self._views, batch_size, size, size, self._images.channels)
         piece_work = _Epoch(self, epoch, rows, batch_size)
         results = worked(piece_work, pieces(steps, batch_size), workers, pinned=device.type == "cuda")
@@ -90,7 +97,7 @@ class ViewWork:
         same = torch.zeros(self._views, dtype=torch.int64)
         generator = stream(self._seed, "augment", epoch, step, position)
         drawn = draw(self._augmentation, self._views, pixels.shape[1], pixels.shape[2], generator)
-        return augment(pixels, drawn, self._spec.image_size, self._spec.mean, self._spec.std, same)
+        return augment(pixels, drawn, self._input.size, self._input.mean, self._input.std, same)
 
 
 class _Epoch:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harness.suite.cell import AugmentationSpec
+from harness.spec.models import Augmentation
 
 CROP_TRIES = 10  # as torchvision's RandomResizedCrop
 ORDERS = torch.tensor(list(permutations(range(4))))  # (24, 4)
@@ -55,7 +55,7 @@ class Drawn:
         return replace(self, **moved)
 
 
-def draw(spec: AugmentationSpec, images: int, height: int, width: int, generator: torch.Generator) -> Drawn:
+def draw(spec: Augmentation, images: int, height: int, width: int, generator: torch.Generator) -> Drawn:
     """Parameters of one view of each of `images` images of height x width pixels.
 
     Distributions are those of torchvision's ColorJitter inside RandomApply (factors U(max(0, 1 - x), 1 + x), hue
@@ -107,7 +107,7 @@ def draw(spec: AugmentationSpec, images: int, height: int, width: int, generator
 
 
 def _boxes(
-    spec: AugmentationSpec, images: int, height: int, width: int, generator: torch.Generator
+    spec: Augmentation, images: int, height: int, width: int, generator: torch.Generator
 ) -> npt.NDArray[np.int64]:
     """Crop boxes, (4, N): top, left, height, width; torchvision's RandomResizedCrop.get_params for a batch.
 

@@ -1,4 +1,5 @@
-"""Datasets that stay files: ImageNet, ImageNet-100 and a user's own folder. Owns the list of files and its fingerprint.
+"""Datasets that stay files: ImageNet, ImageNet-100 and a user's own folder. Owns the list of files and their
+fingerprints.
 
 A prepared one is a directory with `manifest.json`, `files.npy` (names below the root, UTF-8) and `labels.npy`; the
 images stay where they are, or lie in `files/` beside it where they came in an archive. Every file is read once, when
@@ -8,10 +9,9 @@ it is prepared.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +22,16 @@ from harness.data.archives import Limits, Progress, quiet, unpack
 from harness.data.datasets import DataError, DatasetInfo, missing
 from harness.data.imagenet import check_imagenet, has_archives, read_class_list, unpack_imagenet
 from harness.data.images import Names
-from harness.data.packed import LABELS, Labels, Manifest, building, read_manifest, write_manifest
+from harness.data.packed import (
+    LABELS,
+    Labels,
+    Manifest,
+    building,
+    changed_part,
+    label_fingerprints,
+    read_manifest,
+    write_manifest,
+)
 
 FILES, OWN = "files.npy", "files"
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
@@ -35,7 +44,7 @@ def prepare_streamed(
     info: DatasetInfo, data_dir: Path, source: Path | None, class_list: Path | None, progress: Progress
 ) -> Manifest:
     """List the images of a folder (or of what an archive unpacks to), and read each of them once for the
-    fingerprint."""
+    fingerprints."""
     chosen = read_class_list(class_list) if class_list else None
     if info.name == "imagenet100" and chosen is None and read_manifest(info.name, data_dir) is None:
         raise missing(info.name, data_dir)
@@ -113,11 +122,16 @@ def _index(info: DatasetInfo, directory: Path, root: Path, chosen: tuple[str, ..
     np.save(directory / FILES, files)
     np.save(directory / LABELS, numbers)
     owned = root == directory / OWN
-    fingerprint = _fingerprint(root, files, numbers, splits, progress)
-    write_manifest(
-        directory,
-        Manifest(info.name, fingerprint, splits, (len(names),), classes, root=None if owned else str(root)),
+    manifest = Manifest(
+        name=info.name,
+        splits=splits,
+        images=_image_fingerprints(root, files, splits, progress),
+        labels=label_fingerprints(numbers, splits),
+        shape=(len(names),),
+        classes=classes,
+        root=None if owned else str(root),
     )
+    write_manifest(directory, manifest)
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:
@@ -134,17 +148,17 @@ def image_files(root: Path, folder: str) -> list[str]:
     return found
 
 
-def _fingerprint(
-    root: Path, files: Names, labels: Labels, splits: dict[str, tuple[int, int]], progress: Progress
-) -> str:
-    """SHA-256 over the contents and label of every file, in order. Where they lie, and their names, are not in it."""
-    digest = hashlib.sha256(json.dumps([sorted(splits.items()), len(files)]).encode())
-    digest.update(labels.astype("<i8").tobytes())
-    for number, content in enumerate(_digests(root, files), start=1):
-        digest.update(content)
+def _image_fingerprints(
+    root: Path, files: Names, splits: Mapping[str, tuple[int, int]], progress: Progress
+) -> dict[str, str]:
+    """SHA-256 by split over the SHA-256 of every file, in order. Where they lie, and their names, are not in it."""
+    digests = {split: hashlib.sha256() for split in splits}
+    split_of_file = (split for split, (first, last) in splits.items() for _ in range(first, last))
+    for number, (split, content) in enumerate(zip(split_of_file, _digests(root, files), strict=True), start=1):
+        digests[split].update(content)
         if number % 256 == 0 or number == len(files):
             progress("reading images", number, len(files))
-    return digest.hexdigest()
+    return {split: digest.hexdigest() for split, digest in digests.items()}
 
 
 def _digests(root: Path, files: Names) -> Iterator[bytes]:
@@ -188,10 +202,12 @@ def open_streamed(manifest: Manifest, data_dir: Path) -> tuple[Path, Names, Labe
 
 
 def verify_streamed(manifest: Manifest, data_dir: Path, progress: Progress = quiet) -> None:
-    """Read every file again and compare with the fingerprint. DataError if one differs or is missing."""
+    """Read every file again and compare with the fingerprints. DataError, with the split, if one differs; or with the
+    file that is missing."""
     root, files, labels = open_streamed(manifest, data_dir)
-    if _fingerprint(root, files, labels, manifest.splits, progress) != manifest.fingerprint:
+    images = _image_fingerprints(root, files, manifest.splits, progress)
+    if changed := changed_part(manifest, images, label_fingerprints(labels, manifest.splits)):
         raise DataError(
-            f"{root} has changed since {manifest.name} was prepared: delete {data_dir / manifest.name} and prepare it "
-            "again"
+            f"{root}: {changed} have changed since {manifest.name} was prepared: delete {data_dir / manifest.name} and "
+            "prepare it again"
         )

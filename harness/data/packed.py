@@ -3,8 +3,8 @@
 A prepared dataset is one directory: `manifest.json` beside `pixels.npy` (N, H, W, C) uint8 and `labels.npy` (N,)
 int64, in which every split is a range of rows. It is built under another name and renamed when complete, under a lock
 of the operating system: it is there whole or not at all, and two processes never build it at once. No file of a
-complete set is ever written again. Never knows a dataset's own format, except the digits that scikit-learn carries;
-knows nothing of torch.
+complete set is ever written again. Images and labels of each split have a fingerprint of their own, taken while they
+are written. Never knows a dataset's own format, except the digits that scikit-learn carries; knows nothing of torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from filelock import FileLock
 from harness.data.archives import Progress, quiet
 from harness.data.datasets import DataError, dataset_info, missing
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, PIXELS, LABELS = "manifest.json", "pixels.npy", "labels.npy"
 
 Pixels = npt.NDArray[np.uint8]
@@ -38,13 +38,20 @@ Chunk = tuple[str, Pixels, Labels]
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is in a prepared dataset."""
+    """What is in a prepared dataset.
+
+    The fingerprints say what the content is, whatever it is called and wherever it lies: no name, path or other split
+    enters one.
+    """
 
     name: str
-    fingerprint: str
-    """SHA-256 over every pixel and label, and over the splits' names and sizes."""
     splits: dict[str, tuple[int, int]]
-    """First row and the row after the last, by split."""
+    """First row and the row after the last, by split, in the order of the rows."""
+    images: dict[str, str]
+    """SHA-256 by split: of the images' shape (H, W, C) and their pixels, one image behind the other; in a streamed set
+    of the SHA-256 of each file."""
+    labels: dict[str, str]
+    """SHA-256 by split: of the labels as little-endian 64-bit integers, one behind the other."""
     shape: tuple[int, ...]
     """(N, H, W, C) of the packed pixels; (N,) of a streamed set."""
     classes: tuple[str, ...]
@@ -63,7 +70,7 @@ class PackedWriter:
         self._splits: dict[str, tuple[int, int]] = {}
         self._labels: list[Labels] = []
         self._rows = 0
-        self._digest = hashlib.sha256()
+        self._digests: dict[str, hashlib._Hash] = {}
         # Not a memory map: on a full disk a map dies of SIGBUS, where writing raises an error that can be told.
         self._file: BinaryIO = (directory / PIXELS).open("wb")
         np.lib.format.write_array_header_1_0(
@@ -83,7 +90,9 @@ class PackedWriter:
         assert split not in self._splits or self._splits[split][1] == self._rows, f"{split} is not contiguous"
         data = np.ascontiguousarray(pixels).tobytes()
         self._file.write(data)
-        self._digest.update(data)
+        if split not in self._digests:
+            self._digests[split] = _pixel_digest(self._shape)
+        self._digests[split].update(data)
         self._labels.append(labels.astype(np.int64))
         first = self._splits.get(split, (self._rows, 0))[0]
         self._rows += len(labels)
@@ -99,8 +108,9 @@ class PackedWriter:
         np.save(self._directory / LABELS, labels)
         manifest = Manifest(
             name=self._name,
-            fingerprint=_finish(self._digest, labels, self._splits, self._shape),
             splits=self._splits,
+            images={split: digest.hexdigest() for split, digest in self._digests.items()},
+            labels=label_fingerprints(labels, self._splits),
             shape=self._shape,
             classes=self._classes,
         )
@@ -108,13 +118,28 @@ class PackedWriter:
         return manifest
 
 
-def _finish(
-    digest: hashlib._Hash, labels: Labels, splits: Mapping[str, tuple[int, int]], shape: tuple[int, ...]
-) -> str:
-    """The fingerprint, given the digest of all pixels."""
-    digest.update(labels.astype("<i8").tobytes())
-    digest.update(json.dumps([FORMAT, sorted(splits.items()), list(shape)]).encode())
-    return digest.hexdigest()
+def _pixel_digest(shape: Sequence[int]) -> hashlib._Hash:
+    """Of a split whose pixels follow; `shape` is (N, H, W, C), of which N does not enter."""
+    return hashlib.sha256(json.dumps([int(side) for side in shape[1:]]).encode())
+
+
+def label_fingerprints(labels: Labels, splits: Mapping[str, tuple[int, int]]) -> dict[str, str]:
+    """Of the labels of each split, given those of all rows."""
+    return {
+        split: hashlib.sha256(labels[first:last].astype("<i8").tobytes()).hexdigest()
+        for split, (first, last) in splits.items()
+    }
+
+
+def changed_part(manifest: Manifest, images: Mapping[str, str], labels: Mapping[str, str]) -> str | None:
+    """The first part whose fingerprint is not the manifest's, such as `the images of split test`; None where all are
+    the same."""
+    for split in manifest.splits:
+        if images[split] != manifest.images[split]:
+            return f"the images of split {split}"
+        if labels[split] != manifest.labels[split]:
+            return f"the labels of split {split}"
+    return None
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
@@ -133,7 +158,7 @@ def building(name: str, data_dir: Path) -> Iterator[Path | None]:
     dataset; the remains of a killed process are cleared by the next. DataError if the disk is full or the directory
     not writable.
     """
-    final, partial = data_dir / name, data_dir / f".{name}.partial"
+    final, partial, older = data_dir / name, data_dir / f".{name}.partial", data_dir / f".{name}.older"
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         lock = FileLock(data_dir / f".{name}.lock")
@@ -144,11 +169,14 @@ def building(name: str, data_dir: Path) -> Iterator[Path | None]:
         if read_manifest(name, data_dir) is not None:
             yield None
             return
-        if final.exists():
+        if final.exists() and not (final / MANIFEST).is_file():  # with one, it is of an older format, to be replaced
             raise DataError(f"{final} is in the way: it is no prepared dataset; move it elsewhere")
-        shutil.rmtree(partial, ignore_errors=True)
+        for remains in (partial, older):
+            shutil.rmtree(remains, ignore_errors=True)
         partial.mkdir()
         yield partial
+        if final.exists():
+            os.replace(final, older)
         os.replace(partial, final)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -158,16 +186,20 @@ def building(name: str, data_dir: Path) -> Iterator[Path | None]:
             ) from error
         raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        for remains in (partial, older):
+            shutil.rmtree(remains, ignore_errors=True)
         lock.release()
 
 
 def read_manifest(name: str, data_dir: Path) -> Manifest | None:
-    """The manifest of a prepared dataset, or None. DataError if there is one that this version cannot read."""
+    """The manifest of a prepared dataset, or None. DataError if there is one that this version cannot read; but where
+    it is of an older format and an installed library carries the dataset, there is none: it is packed anew."""
     path = data_dir / name / MANIFEST
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         if fields["format"] != FORMAT:
+            if fields["format"] < FORMAT and dataset_info(name).get == "embedded":
+                return None
             raise DataError(
                 f"{path} has format {fields['format']}, not {FORMAT}: delete {path.parent} and prepare it again"
             )
@@ -192,14 +224,6 @@ def manifest_of(name: str, data_dir: Path) -> Manifest:
     return manifest
 
 
-def fingerprint(name: str, data_dir: Path) -> str | None:
-    """SHA-256 of the local copy's pixels and labels, from its manifest; None where it is not prepared."""
-    if dataset_info(name).get == "embedded":
-        return manifest_of(name, data_dir).fingerprint
-    manifest = read_manifest(name, data_dir)
-    return None if manifest is None else manifest.fingerprint
-
-
 def open_packed(manifest: Manifest, data_dir: Path) -> tuple[Pixels, Labels]:
     """All rows of a packed set: (N, H, W, C) memory-mapped, and (N,). DataError if the files are not the manifest's."""
     directory = data_dir / manifest.name
@@ -215,14 +239,20 @@ def open_packed(manifest: Manifest, data_dir: Path) -> tuple[Pixels, Labels]:
 
 
 def verify_packed(manifest: Manifest, data_dir: Path, progress: Progress = quiet, chunk: int = 4096) -> None:
-    """Read every pixel again and compare with the fingerprint. DataError if it differs."""
+    """Read every pixel again and compare with the fingerprints. DataError, with the split, if one differs."""
     pixels, labels = open_packed(manifest, data_dir)
-    digest = hashlib.sha256()
-    for first in range(0, len(pixels), chunk):
-        digest.update(pixels[first : first + chunk].tobytes())
-        progress(f"verifying {manifest.name}", min(first + chunk, len(pixels)), len(pixels))
-    if _finish(digest, labels, manifest.splits, manifest.shape) != manifest.fingerprint:
-        raise DataError(f"{data_dir / manifest.name} has changed since it was packed: delete it and prepare it again")
+    images = {}
+    for split, (first, last) in manifest.splits.items():
+        digest = _pixel_digest(manifest.shape)
+        for start in range(first, last, chunk):
+            stop = min(start + chunk, last)
+            digest.update(pixels[start:stop].tobytes())
+            progress(f"verifying {manifest.name}", stop, len(pixels))
+        images[split] = digest.hexdigest()
+    if changed := changed_part(manifest, images, label_fingerprints(labels, manifest.splits)):
+        raise DataError(
+            f"{data_dir / manifest.name}: {changed} have changed since it was packed: delete it and prepare it again"
+        )
 
 
 def pack_digits(data_dir: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.data.archives import BLOCK, Bounded, Progress, intact, open_plain, quiet, unpack
-from harness.data.datasets import DataError, DatasetInfo, dataset_info, missing
+from harness.data.datasets import UNLABELED, DataError, DatasetInfo, dataset_info, missing
 from harness.data.download import fetch
 from harness.data.folders import prepare_streamed, verify_streamed
 from harness.data.formats import plain_or_gzip
@@ -69,8 +69,8 @@ def prepare(
 
 
 def verify(name: str, data_dir: Path, progress: Progress = quiet) -> Manifest:
-    """Read everything again and compare it with the fingerprint. DataError if it has changed, DataMissing if there is
-    none."""
+    """Read everything again and compare it with the fingerprints. DataError, with the split, if it has changed;
+    DataMissing if there is none."""
     manifest = manifest_of(name, data_dir)
     if dataset_info(name).storage == "streamed":
         verify_streamed(manifest, data_dir, progress)
@@ -170,7 +170,7 @@ def _check_chunk(info: DatasetInfo, split: str, pixels: Pixels, labels: Labels) 
     assert info.classes is not None
     if pixels.shape[1:] != (info.native_size, info.native_size, info.channels):
         raise DataError(f"{info.name}: {split} has images of shape {pixels.shape[1:]}: not as published")
-    lowest = -1 if split == "unlabeled" else 0
+    lowest = -1 if split == UNLABELED else 0
     if len(labels) and (labels.min() < lowest or labels.max() >= info.classes):
         raise DataError(f"{info.name}: {split} has labels outside 0..{info.classes - 1}: damaged, fetch it again")
 

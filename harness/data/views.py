@@ -20,8 +20,8 @@ from harness.data.augment import augment, draw
 from harness.data.datasets import DataError
 from harness.data.decoding import CleanWork, ViewWork, pieces, worked
 from harness.data.images import AnyImages, Images, StreamedImages
+from harness.spec.models import Augmentation, Input, Transform
 from harness.streams import stream
-from harness.suite.cell import AugmentationSpec, DatasetSpec
 
 RESIDENT_SHARE = 0.5  # of the device's free memory, which the images may take for good
 
@@ -46,8 +46,8 @@ class ViewStream:
     def __init__(
         self,
         images: AnyImages,
-        spec: DatasetSpec,
-        augmentation: AugmentationSpec,
+        input: Input,
+        augmentation: Augmentation,
         views: int,
         batch_size: int,
         seed: int,
@@ -61,10 +61,10 @@ class ViewStream:
         """
         if len(images) < batch_size:
             raise DataError(
-                f"{spec.name}: {len(images)} training images do not fill one batch of {batch_size}. Use a batch_size "
+                f"{len(images)} training images do not fill one batch of {batch_size}. Use a batch_size "
                 f"of at most {len(images)}, or more images (train_images, validation_fraction)"
             )
-        self._spec, self._augmentation = spec, augmentation
+        self._input, self._augmentation = input, augmentation
         self._views, self._batch_size, self._seed = views, batch_size, seed
         self._device = torch.device(device)
         self._workers = workers
@@ -89,7 +89,7 @@ class ViewStream:
                 rows = order[step * size : (step + 1) * size]
                 yield self._augmented(self._source, rows, stream(self._seed, "augment", epoch, step))
         else:
-            work = ViewWork(self._source, self._spec, self._augmentation, self._views, self._seed)
+            work = ViewWork(self._source, self._input, self._augmentation, self._views, self._seed)
             yield from work.views(epoch, steps, order, size, self._device, self._workers)
 
     def _augmented(self, packed: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -99,7 +99,7 @@ class ViewStream:
         if packed.device.type != self._device.type:
             packed = packed.index_select(0, rows).to(self._device, non_blocking=True)
             rows = torch.arange(len(rows))
-        size, mean, std = self._spec.image_size, self._spec.mean, self._spec.std
+        size, mean, std = self._input.size, self._input.mean, self._input.std
         augmented = augment(packed, drawn, size, mean, std, rows.repeat(self._views))
         return augmented.view(self._views, len(rows), *augmented.shape[1:])
 
@@ -113,35 +113,39 @@ def _resident(images: Images, device: torch.device) -> Tensor:
 
 
 def clean(
-    images: AnyImages, spec: DatasetSpec, device: torch.device | str, batch: int = 1000, workers: int | None = None
+    images: AnyImages,
+    input: Input,
+    transform: Transform,
+    device: torch.device | str,
+    batch: int = 1000,
+    workers: int | None = None,
 ) -> Iterator[Tensor]:
-    """The images in their order as the evaluation sees them: (n, C, S, S) float32 batches, normalised, on the device.
+    """The images in their order as an evaluation sees them: (n, C, S, S) float32 batches, normalised, on the device.
 
-    Shorter edge resized to `eval_resize`, centre crop to `image_size`; without `eval_resize`, resized to `image_size`
+    Shorter edge resized to `transform.resize`, centre crop to `input.size`; without a resize, straight to `input.size`
     where the size differs. Bicubic with antialiasing, rounded back to 8 bits, as torchvision does with 8-bit images.
-    `workers` as for `ViewStream`.
+    `workers` as for `ViewStream`. DataError, with the file's name, for an image that cannot be read.
     """
-    size = spec.image_size
-    if spec.eval_resize is not None and spec.eval_resize < size:
-        raise DataError(f"{spec.name}: eval_resize {spec.eval_resize} is smaller than the crop, image_size {size}")
+    size, resize = input.size, transform.resize
+    if resize is not None and resize < size:
+        raise DataError(f"resize {resize} is smaller than the crop, the input's size {size}")
     if isinstance(images, StreamedImages):
-        work = CleanWork(images, partial(evaluation_crop, spec=spec))
+        work = CleanWork(images, partial(evaluation_crop, size=size, resize=resize))
         for piece in worked(work, pieces(range(1), len(images)), workers, torch.device(device).type == "cuda"):
-            yield normalise(piece.to(device, non_blocking=True).float(), spec)
+            yield normalise(piece.to(device, non_blocking=True).float(), input)
         return
     for first in range(0, len(images), batch):
         pixels = torch.from_numpy(images.pixels[first : first + batch]).to(device)
-        yield normalise(evaluation_crop(pixels.permute(0, 3, 1, 2), spec), spec)
+        yield normalise(evaluation_crop(pixels.permute(0, 3, 1, 2), size, resize), input)
 
 
-def evaluation_crop(pixels: Tensor, spec: DatasetSpec) -> Tensor:
-    """uint8 (n, C, H, W) -> float32 (n, C, S, S) of whole numbers 0..255."""
-    size = spec.image_size
+def evaluation_crop(pixels: Tensor, size: int, resize: int | None) -> Tensor:
+    """uint8 (n, C, H, W) -> float32 (n, C, S, S) of whole numbers 0..255, S = `size`."""
     height, width = pixels.shape[-2:]
     target = (size, size)
-    if spec.eval_resize is not None:
+    if resize is not None:
         short = min(height, width)
-        target = (spec.eval_resize * height // short, spec.eval_resize * width // short)
+        target = (resize * height // short, resize * width // short)
     image = pixels.float()
     # Along the rows, then along the columns, to 8 bits each time: as Pillow does, and with it the papers' pipelines.
     for step in ((height, target[1]), target):
@@ -152,8 +156,8 @@ def evaluation_crop(pixels: Tensor, spec: DatasetSpec) -> Tensor:
     return image[..., top : top + size, left : left + size]
 
 
-def normalise(image: Tensor, spec: DatasetSpec) -> Tensor:
+def normalise(image: Tensor, input: Input) -> Tensor:
     """(n, C, H, W) of 0..255 -> (image / 255 - mean) / std, per channel."""
-    mean = torch.tensor(spec.mean, device=image.device).view(-1, 1, 1)
-    std = torch.tensor(spec.std, device=image.device).view(-1, 1, 1)
+    mean = torch.tensor(input.mean, device=image.device).view(-1, 1, 1)
+    std = torch.tensor(input.std, device=image.device).view(-1, 1, 1)
     return (image / 255 - mean) / std

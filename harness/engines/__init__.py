@@ -1,1 +1,1 @@
-"""Where cells run."""
+"""Where tasks run."""

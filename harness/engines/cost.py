@@ -5,7 +5,6 @@ Owns how both are read; never changes what is trained.
 
 from __future__ import annotations
 
-import copy
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -13,31 +12,26 @@ from typing import Protocol
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.suite.cell import Cell
+from harness.backbones import forked_rng, on_meta
+from harness.spec.models import Input, TrainingSpec
 from methods.method import Method
 
 RAPL = Path("/sys/class/powercap")
 
 
-def step_flops(method: Method, cell: Cell) -> int | None:
+def step_flops(method: Method, spec: TrainingSpec, input: Input) -> int:
     """Operations of one step, forward and backward (a multiply-add is two): of a copy on the meta device, where tensors
     have shapes and no values, so that counting takes no time and no memory.
 
-    None where a loss looks at values, as losses outside the family may.
+    Raises whatever the method raises there: a loss may look at values, or know no such device. The step may be right
+    all the same; it only stays uncounted.
     """
-    assert cell.views
-    assert cell.batch_size
-    size, count = cell.dataset.image_size, cell.batch_size
-    views = torch.empty(cell.views, count, cell.dataset.channels, size, size, device="meta")
-    labels = torch.zeros(count, dtype=torch.int64, device="meta")
-    try:
-        shadow = copy.deepcopy(method).to("meta")
-        shadow.train()
-        with FlopCounterMode(display=False) as counter:
-            loss = shadow.loss(views, labels, torch.Generator().manual_seed(0))
-            torch.autograd.backward(loss)
-    except (RuntimeError, NotImplementedError, ValueError, TypeError):
-        return None
+    views = torch.empty(spec.views, spec.batch_size, input.channels, input.size, input.size, device="meta")
+    labels = torch.zeros(spec.batch_size, dtype=torch.int64, device="meta")
+    shadow = on_meta(method).train()
+    with forked_rng(), FlopCounterMode(display=False) as counter:
+        loss = shadow.loss(views, labels, torch.Generator().manual_seed(0))
+        torch.autograd.backward(loss)
     return int(counter.get_total_flops())
 
 

@@ -1,4 +1,4 @@
-"""Where and how cells run: everything that is recorded but never part of a cell's identity."""
+"""Where and how tasks run: what is recorded but never part of an identity."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ class Execution:
     checkpoint_seconds: float = 120.0
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether encoders go through torch.compile; `auto` does on CUDA."""
+    keep_encoders: bool = True
+    """Whether encoders stay on the disk once all that was asked of them is answered."""
+    curves_of_finished: bool = False
+    """Whether a finished pretraining that lacks a wanted monitor's curve is trained again for it."""
 
     def torch_device(self) -> torch.device:
         """The device itself.

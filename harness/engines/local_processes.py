@@ -1,6 +1,6 @@
-"""Cells in several processes of this machine, one a slot: each slot has its own device or its share of the threads.
+"""Tasks in several processes of this machine, one a slot: each slot has its own device or its share of the threads.
 
-Owns which cell goes to which worker process, what is done when one dies, when they stop. A crash touches no other cell.
+Owns which task goes to which worker process, what is done when one dies, when they stop. A crash touches no other task.
 What stands and what runs is decided as in `in_process`; how a worker lives, in `local_worker`.
 """
 
@@ -17,14 +17,16 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 
-from harness.engines.cell_run import Surroundings, keep
-from harness.engines.in_process import POLL_SECONDS, Outcome, Task, replaceable, standing, unique
+from harness.engines.context import Context
+from harness.engines.in_process import POLL_SECONDS, replaceable_seals, settled
 from harness.engines.local_slots import Order, WorkerProcess, slots
 from harness.engines.local_worker import Answer, Event, Finished, Message, Point, Ready, Refused
+from harness.engines.task import Outcome, Task, never
+from harness.engines.worker_death import record_death
 from harness.store.atomic import StoreError
 from harness.store.provenance import utc_now
-from harness.store.result import CurvePoint, Result
-from harness.store.store import CellBusy
+from harness.store.records import CurvePoint
+from harness.store.store import Busy
 
 TICK_SECONDS = 0.1  # at most so late are a new task, a wish to stop and a silent death noticed
 STARTS = 3  # attempts to start a worker, without one that succeeds, until no more are made
@@ -36,26 +38,26 @@ class WorkersLost(RuntimeError):
 
 def run(
     tasks: Iterable[Task],
-    around: Surroundings,
+    context: Context,
     *,
     workers: int,
     method_files: Sequence[Path] = (),
     rerun_stale: bool = False,
 ) -> dict[str, Outcome]:
-    """Run what is not done, `workers` cells at once; by cell id, how each cell ended. See `in_process.run`.
+    """Run what is not done, `workers` tasks at once; by pretraining id, how each ended. See `in_process.run`.
 
     Raises:
-        StoreError: the store could not be written; the cells under way were stopped at a checkpoint.
-        WorkersLost: cells are left and no process can be started to run them.
+        StoreError: the store could not be written; the tasks under way were stopped at a checkpoint.
+        WorkersLost: tasks are left and no process can be started to run them.
     """
-    queue = unique(tasks)
-    with Pool(max(1, min(workers, len(queue))), around, method_files) as pool:
-        futures = {task.cell.id: pool.submit(task, rerun_stale) for task in queue}
+    queue = list({task.id: task for task in tasks}.values())
+    with Pool(max(1, min(workers, len(queue))), context, method_files) as pool:
+        futures = {task.id: pool.submit(task, rerun_stale) for task in queue}
         wait(futures.values(), return_when=FIRST_EXCEPTION)
         for future in futures.values():
             if future.done() and (error := future.exception()):
                 raise error
-        return {cell_id: future.result() for cell_id, future in futures.items()}
+        return {task_id: future.result() for task_id, future in futures.items()}
 
 
 class Pool:
@@ -65,19 +67,19 @@ class Pool:
     it kills. The watcher and `Task.give_up` are called in a thread of this process, never in two at once.
     """
 
-    def __init__(self, workers: int, around: Surroundings, method_files: Sequence[Path] = ()) -> None:
+    def __init__(self, workers: int, context: Context, method_files: Sequence[Path] = ()) -> None:
         """
         Args:
-            workers: cells at once.
-            around: as for `run_cell`; once its `should_stop` says so, every worker stops at a checkpoint.
+            workers: tasks at once.
+            context: as for `run_task`; once its `should_stop` says so, every worker stops at a checkpoint.
             method_files: the users' own, as given to `catalogue`.
         """
-        self._slots = slots(workers, around.execution)
-        self._around, self._method_files = around, tuple(method_files)
+        self._slots = slots(workers, context.execution)
+        self._context, self._method_files = context, tuple(method_files)
         self._submitted: SimpleQueue[Order] = SimpleQueue()
         self._orders: list[Order] = []  # those that no worker has
         self._workers: list[WorkerProcess] = []
-        self._before: dict[str, Result | None] = {}  # by cell id, as it was when the cell was first submitted
+        self._replace: dict[str, frozenset[str]] = {}  # seals by task, as they were when it was first submitted
         self._stop, self._closing, self._kill = threading.Event(), threading.Event(), threading.Event()
         self._failed_starts = 0
         self._lost = ""  # why no more workers can be started
@@ -86,27 +88,26 @@ class Pool:
 
     @property
     def width(self) -> int:
-        """How many cells run at once."""
+        """How many tasks run at once."""
         return len(self._slots)
 
     def submit(self, task: Task, rerun_stale: bool = False) -> Future[Outcome]:
-        """Have a cell run unless its stored result stands, in which case the future is done at once.
+        """Have a task run unless nothing of it is left to do, in which case the future is done at once.
 
-        A failure from before the pool first heard of the cell is tried once more; one since then stands. The future's
+        A failure from before the pool first heard of the task is tried once more; one since then stands. The future's
         exception is a `StoreError` or a `WorkersLost`; everything else is an outcome.
         """
         future: Future[Outcome] = Future()
-        cell_id = task.cell.id
-        if cell_id not in self._before:
-            self._before[cell_id] = replaceable(task.cell, self._around, rerun_stale)
-        outcome = standing(task.cell, self._before[cell_id], self._around)
+        if task.id not in self._replace:
+            self._replace[task.id] = replaceable_seals(task, self._context, rerun_stale)
+        outcome = settled(task, self._replace[task.id], self._context)
         if outcome is not None:
-            self._around.watcher.settled(cell_id)
+            self._context.watcher.settled(task.id)
             future.set_result(outcome)
         elif not self._thread.is_alive():
             raise RuntimeError("this pool of workers is closed") from self._error
         else:
-            self._submitted.put(Order(task, self._before[cell_id], future))
+            self._submitted.put(Order(task, self._replace[task.id], future))
         return future
 
     def stop(self) -> None:
@@ -156,7 +157,7 @@ class Pool:
     def _turn(self) -> None:
         while not self._submitted.empty():
             self._orders.append(self._submitted.get())
-        if self._stop.is_set() or self._around.should_stop():
+        if self._stop.is_set() or self._context.should_stop():
             self._wind_up()
         else:
             self._hand_out()
@@ -200,10 +201,10 @@ class Pool:
         elif not self._lost:
             chosen = free[: max(0, len(due) - starting)]
             if chosen:
-                self._around.watcher.note(f"starting {len(chosen)} worker process{'es' if len(chosen) > 1 else ''}")
+                self._context.watcher.note(f"starting {len(chosen)} worker process{'es' if len(chosen) > 1 else ''}")
             for slot in chosen:
                 crash_file = self._crashes / f"{slot.number}.txt"
-                self._workers.append(WorkerProcess(slot, self._around, self._method_files, crash_file))
+                self._workers.append(WorkerProcess(slot, self._context, self._method_files, crash_file))
 
     def _take(self, worker: WorkerProcess, message: Message) -> None:
         running = worker.running
@@ -218,33 +219,38 @@ class Pool:
                     running.began = utc_now()
                 if running and name == "training":
                     running.epoch, running.step = arguments[1].epoch, arguments[1].step
-                getattr(self._around.watcher, name)(*arguments)
+                getattr(self._context.watcher, name)(*arguments)
             case Point(point) if running:
                 running.curve.append(point)
-                if running.order.task.give_up is not keep:
+                if running.order.task.give_up is not never:
                     worker.answer(_decision(running.order.task, point))
-            case Finished(ending) if running:
+            case Finished(ending, text) if running:
                 worker.running = None
-                self._finish(running.order, ending, begun=running.began is not None)
+                self._finish(running.order, ending, text, begun=running.began is not None)
 
-    def _finish(self, order: Order, ending: Outcome | CellBusy | StoreError, *, begun: bool) -> None:
-        cell_id = order.task.cell.id
+    def _finish(self, order: Order, ending: Outcome | Busy | StoreError, text: str, *, begun: bool) -> None:
         if begun:
             state = ending.state if isinstance(ending, Outcome) else "running elsewhere"
-            self._around.watcher.ended(cell_id, state, ending.result if isinstance(ending, Outcome) else None)
-        if isinstance(ending, CellBusy):
+            self._context.watcher.ended(order.task.id, state, text or state)
+        if isinstance(ending, Busy):
             order.not_before = time.monotonic() + POLL_SECONDS
             self._orders.append(order)
         else:
             order.settle(ending)
 
     def _remove(self, worker: WorkerProcess) -> None:
-        """Let go of a worker that has ended: as told, before it was ready, or in the middle of a cell."""
+        """Let go of a worker that has ended: as told, before it was ready, or in the middle of a task."""
         self._workers.remove(worker)
         worker.bury()
         running = worker.running
         if running and running.began:
-            self._finish(running.order, self._store_failure(worker, running.order), begun=True)
+            death = worker.failure()
+            ending = self._store_death(worker, running.order)
+            if ending is None:
+                self._context.watcher.note(f"{running.order.task.label}: {death.message}; what is left of it goes on")
+                self._orders.append(running.order)
+            else:
+                self._finish(running.order, ending, f"FAILED {death.kind}: {death.message}", begun=True)
             return
         if running:
             self._orders.append(running.order)
@@ -256,19 +262,16 @@ class Pool:
                 "they printed is above"
             )
 
-    def _store_failure(self, worker: WorkerProcess, order: Order) -> Outcome | CellBusy | StoreError:
-        """The death of the cell's process as its result, unless it had stored one; the checkpoint stays."""
-        cell = order.task.cell
+    def _store_death(self, worker: WorkerProcess, order: Order) -> Outcome | Busy | StoreError | None:
+        """The death of the task's process as the failure of the stage that it was in, unless that had been stored; the
+        checkpoint stays. None: other stages are left, which another process can do."""
         try:
-            with self._around.store.lock(cell.id):
-                outcome = standing(cell, order.before, self._around)
-                if outcome is None:
-                    outcome = Outcome("failed", worker.failure(self._around))
-                    assert outcome.result
-                    self._around.store.save(outcome.result)
-                    self._around.store.drop_progress(cell.id)
-                return outcome
-        except (CellBusy, StoreError) as error:
+            with self._context.store.lock(order.task.id):
+                if settled(order.task, order.replace, self._context) is None:
+                    record_death(order.task, order.replace, self._context, worker)
+                    self._context.store.drop_progress(order.task.id)
+                return settled(order.task, order.replace, self._context)
+        except (Busy, StoreError) as error:
             return error
 
     def _end(self) -> None:
@@ -288,7 +291,8 @@ class Pool:
 
 
 def _decision(task: Task, point: CurvePoint) -> Answer:
-    """What the task says to a point of its curve. An error is raised again where the cell runs, and stored with it."""
+    """What the task says to a point of its curve. An error is raised again where the task runs, and stored with
+    it."""
     try:
         return Answer(task.give_up(point))
     except Exception as error:

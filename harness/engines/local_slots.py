@@ -1,7 +1,7 @@
 """The slots of the local-process engine and the process in each, as their parent sees them.
 
 Owns how devices and threads are dealt out, how a process is started, what it runs now, and what its death is called.
-Never decides which cell is next.
+Never decides which task is next.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 
-from harness.engines.cell_run import Surroundings, keep
+from harness.engines.context import Context
 from harness.engines.execution import Execution
-from harness.engines.in_process import Outcome, Task
 from harness.engines.local_worker import Answer, Job, Message, Ready, Setup, serve
+from harness.engines.task import Outcome, Task, never
 from harness.store.provenance import collect, utc_now
-from harness.store.result import CurvePoint, Failure, Result
+from harness.store.records import CurvePoint, Failure, Provenance
 
 CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGTRAP}
 KEPT = "the same command goes on from its last checkpoint, if it had one"
@@ -67,10 +67,11 @@ class Order:
     """A task on its way to a worker."""
 
     task: Task
-    before: Result | None
+    replace: frozenset[str]
+    """Seals of stored records that do not stand."""
     future: Future[Outcome]
     not_before: float = 0.0
-    """By the monotonic clock: when to try again to get a cell that another process has."""
+    """By the monotonic clock: when to try again to get a task that another process has."""
 
     def settle(self, ending: Outcome | Exception) -> None:
         """Give the future its result or exception, unless it was cancelled."""
@@ -87,11 +88,11 @@ class Order:
 
 @dataclass
 class Running:
-    """The cell that a worker has, and what is known of it."""
+    """The task that a worker has, and what is known of it."""
 
     order: Order
     began: str | None = None
-    """UTC; None: the cell has not begun, and may turn out not to need a run."""
+    """UTC; None: the task has not begun, and may turn out not to need a run."""
     step: int | None = None
     epoch: int | None = None
     curve: list[CurvePoint] = field(default_factory=list)
@@ -100,33 +101,33 @@ class Running:
 class WorkerProcess:
     """One process, started when this object is made."""
 
-    def __init__(self, slot: Slot, around: Surroundings, method_files: tuple[Path, ...], crash_file: Path) -> None:
+    def __init__(self, slot: Slot, context: Context, method_files: tuple[Path, ...], crash_file: Path) -> None:
         self.slot, self.crash_file = slot, crash_file
         self.ready: Ready | None = None
         self.running: Running | None = None
         self.told_to_stop = self.closed = False
-        context = get_context("spawn")  # a fork would inherit threads' locks and a CUDA context that cannot be used
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(
+        spawn = get_context("spawn")  # a fork would inherit threads' locks and a CUDA context that cannot be used
+        self.connection, theirs = spawn.Pipe()
+        self.process = spawn.Process(
             target=serve, args=(theirs, dict(slot.environment), crash_file), name=f"harness-worker-{slot.number}"
         )
         self.process.start()
         theirs.close()  # so that the worker's death ends the conversation
-        self._tell(Setup(around.store.root, slot.execution, around.code, method_files))
+        self._tell(Setup(context.store.root, slot.execution, context.code, method_files, context.weights, context.rule))
 
     @property
     def idle(self) -> bool:
-        """Whether it can be given a cell."""
+        """Whether it can be given a task."""
         return self.ready is not None and self.running is None
 
     def run(self, order: Order) -> None:
-        """Give it a cell."""
+        """Give it a task."""
         self.running = Running(order)
         task = order.task
-        self._tell(Job(task.cell, task.label, order.before, asks=task.give_up is not keep))
+        self._tell(Job(task.cells, task.label, order.replace, asks=task.give_up is not never))
 
     def answer(self, answer: Answer) -> None:
-        """Tell it whether to give up its cell."""
+        """Tell it whether to give up its task."""
         self._tell(answer)
 
     def ask_to_stop(self) -> None:
@@ -153,7 +154,7 @@ class WorkerProcess:
         return self.closed or (self.process.exitcode is not None and not self.connection.poll())
 
     def kill(self) -> None:
-        """At once; a running cell keeps its last checkpoint."""
+        """At once; a running task keeps its last checkpoint."""
         self.process.kill()
         self.bury()
 
@@ -162,37 +163,32 @@ class WorkerProcess:
         self.connection.close()
         self.process.join()
 
-    def failure(self, around: Surroundings) -> Result:
-        """The result of the cell that it had when it died. Call it when it has ended."""
-        running = self.running
-        assert running
-        assert self.ready
-        cell = running.order.task.cell
-        return Result(
-            id=cell.id,
-            cell=cell,
-            status="failed",
-            curves=tuple(running.curve),
-            provenance=collect(
-                around.code,
-                cell.method,
-                device=self.ready.device,
-                threads=self.ready.threads,
-                started=running.began or utc_now(),
-                resumed=0,
-            ),
-            failure=Failure(
-                kind="WorkerDied",
-                message=cause_of_death(self.process.exitcode),
-                traceback=self.crash_file.read_text(errors="replace"),
-                epoch=running.epoch,
-                step=running.step,
-            ),
+    def failure(self) -> Failure:
+        """Why the task that it had when it died has no result. Call it when it has ended."""
+        assert self.running
+        return Failure(
+            kind="WorkerDied",
+            message=cause_of_death(self.process.exitcode),
+            traceback=self.crash_file.read_text(errors="replace"),
+            epoch=self.running.epoch,
+            step=self.running.step,
         )
+
+    def curve(self) -> tuple[CurvePoint, ...]:
+        """What it had told of the training's curve."""
+        assert self.running
+        return tuple(self.running.curve)
+
+    def provenance(self, context: Context, parts: Mapping[str, str]) -> Provenance:
+        """Of what it did until it died."""
+        assert self.running
+        assert self.ready
+        started = self.running.began or utc_now()
+        return collect(context.code, parts, device=self.ready.device, threads=self.ready.threads, started=started)
 
 
 def cause_of_death(exit_code: int | None) -> str:
-    """What became of a worker in the middle of a cell, and what to do."""
+    """What became of a worker in the middle of a task, and what to do."""
     if exit_code is None or exit_code >= 0:
         return (
             f"its worker process ended with exit code {exit_code}; what it printed is on the standard error of the "
@@ -207,7 +203,7 @@ def cause_of_death(exit_code: int | None) -> str:
         )
     if number in CRASHES:
         return (
-            f"its worker process crashed in compiled code ({name}); the traceback tells where Python was; run the cell "
+            f"its worker process crashed in compiled code ({name}); the traceback tells where Python was; run it "
             f"without --workers to debug it; {KEPT}"
         )
     return f"its worker process was ended by {name}; {KEPT}"

@@ -1,7 +1,7 @@
 """A worker process of the local-process engine, and the words that it and its parent exchange over a pipe.
 
-Owns the worker's life: it runs one cell after another, tells its parent everything that happens, and stops at a
-checkpoint when the parent says so, or is gone. Never decides which cell is next. Importing this imports no torch: the
+Owns the worker's life: it runs one task after another, tells its parent everything that happens, and stops at a
+checkpoint when the parent says so, or is gone. Never decides which task is next. Importing this imports no torch: the
 settings of OpenMP and CUDA have to be in the environment before.
 """
 
@@ -20,16 +20,17 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.engines.cell_run import Surroundings
+    from harness.engines.context import Context
     from harness.engines.execution import Execution
-    from harness.engines.in_process import Outcome
+    from harness.engines.task import Outcome
     from harness.progress import Reading
+    from harness.spec.collapse import CollapseRule
+    from harness.spec.models import Cell
     from harness.store.atomic import StoreError
     from harness.store.provenance import Code
-    from harness.store.result import CurvePoint, Result
-    from harness.store.store import CellBusy
-    from harness.suite.cell import Cell
-    from methods.method import MethodEntry
+    from harness.store.records import CurvePoint
+    from harness.store.store import Busy
+    from methods.entry import MethodEntry
 
 
 # From parent to worker. None instead of a message: stop at a checkpoint, and end.
@@ -37,23 +38,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setup:
-    """What all cells of a worker share; the first message."""
+    """What all tasks of a worker share; the first message."""
 
     store_root: Path
     execution: Execution
     code: Code
     """That the parent has read. What the worker loads has to be the same."""
     method_files: tuple[Path, ...]
+    weights: Mapping[str, Path]
+    rule: CollapseRule
 
 
 @dataclass(frozen=True)
 class Job:
-    """One cell to run."""
+    """One task to run."""
 
-    cell: Cell
+    cells: tuple[Cell, ...]
     label: str
-    before: Result | None
-    """The stored result that may be replaced."""
+    replace: frozenset[str]
+    """Seals of the stored records that do not stand."""
     asks: bool
     """Whether the parent answers at each point of the curve."""
 
@@ -96,7 +99,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Point:
-    """A new point of the running cell's curve, or on resuming an old one."""
+    """A new point of the running task's curve, or on resuming an old one."""
 
     point: CurvePoint
 
@@ -105,7 +108,9 @@ class Point:
 class Finished:
     """How the job ended."""
 
-    ending: Outcome | CellBusy | StoreError
+    ending: Outcome | Busy | StoreError
+    text: str = ""
+    """What there is to say of it."""
 
 
 Message = Ready | Refused | Event | Point | Finished
@@ -118,6 +123,7 @@ class Link:
         self.stop = threading.Event()
         self._connection = connection
         self._inbox: SimpleQueue[Job | Answer | None] = SimpleQueue()  # whose `put` a signal handler may call
+        self.last_text = ""  # of the task that ended last
 
     def listen(self) -> None:
         """Take messages until there will be no more. Runs in a thread of its own, so that a wish to stop is heard at
@@ -133,7 +139,7 @@ class Link:
             self._inbox.put(message)
 
     def end(self) -> None:
-        """Stop the running cell at a checkpoint, and take no other."""
+        """Stop the running task at a checkpoint, and take no other."""
         self.stop.set()
         self._inbox.put(None)
 
@@ -151,7 +157,7 @@ class Link:
             self.end()
 
     def ask(self, point: CurvePoint) -> bool:
-        """Whether the parent wants the cell given up at this point."""
+        """Whether the parent wants the task given up at this point."""
         self.tell(Point(point))
         answer = self._inbox.get()
         if not isinstance(answer, Answer):  # told to stop instead; on resuming the question comes again
@@ -166,20 +172,21 @@ class Link:
         self.tell(Point(point))
         return False
 
-    def settled(self, cell_id: str) -> None:
-        self.tell(Event("settled", (cell_id,)))
+    def settled(self, task_id: str) -> None:
+        self.tell(Event("settled", (task_id,)))
 
-    def started(self, cell_id: str, label: str) -> None:
-        self.tell(Event("started", (cell_id, label)))
+    def started(self, task_id: str, label: str) -> None:
+        self.tell(Event("started", (task_id, label)))
 
-    def training(self, cell_id: str, reading: Reading) -> None:
-        self.tell(Event("training", (cell_id, reading)))
+    def training(self, task_id: str, reading: Reading) -> None:
+        self.tell(Event("training", (task_id, reading)))
 
-    def stage(self, cell_id: str, what: str) -> None:
-        self.tell(Event("stage", (cell_id, what)))
+    def stage(self, task_id: str, what: str) -> None:
+        self.tell(Event("stage", (task_id, what)))
 
-    def ended(self, cell_id: str, outcome: str, result: Result | None) -> None:
-        """`Finished` says it, when the cell's lock is free again."""
+    def ended(self, task_id: str, outcome: str, text: str) -> None:
+        """`Finished` says it, when the task's lock is free again."""
+        self.last_text = text
 
     def note(self, text: str) -> None:
         self.tell(Event("note", (text,)))
@@ -212,10 +219,10 @@ def serve(connection: Connection, environment: Mapping[str, str], crash_file: Pa
 
 
 def work(link: Link, setup: Setup) -> None:
-    """Import what cells need, then run one after another until there will be no more."""
+    """Import what tasks need, then run one after another until there will be no more."""
     import torch
 
-    from harness.engines.cell_run import Surroundings
+    from harness.engines.context import Context
     from harness.store.provenance import Code
     from harness.store.store import Store
     from methods import MethodFileError, catalogue
@@ -227,27 +234,31 @@ def work(link: Link, setup: Setup) -> None:
         found = Code.read(setup.method_files)
     except (MethodFileError, OSError) as error:
         return link.tell(Refused(str(error)))
-    if (found.shared, dict(found.methods)) != (setup.code.shared, dict(setup.code.methods)):
+    if dict(found.digests) != dict(setup.code.digests):
         return link.tell(
             Refused("the code has changed since this command began: a new worker process would run the new one")
         )
     device = setup.execution.device_name()
     link.tell(Ready(device, torch.get_num_threads()))
-    around = Surroundings(Store(setup.store_root), setup.code, setup.execution, link, link.stop.is_set)
+    store = Store(setup.store_root)
+    context = Context(store, setup.code, setup.execution, link, link.stop.is_set, setup.weights, setup.rule)
     while (job := link.next_job()) is not None:
-        link.tell(Finished(_done(job, methods[job.cell.method], around, link)))
+        ending = _done(job, methods[job.cells[0].method], context, link)
+        link.tell(Finished(ending, link.last_text))
+        link.last_text = ""
     return None
 
 
-def _done(job: Job, entry: MethodEntry, around: Surroundings, link: Link) -> Outcome | CellBusy | StoreError:
-    from harness.engines.in_process import Outcome, Task, settle_or_run
+def _done(job: Job, entry: MethodEntry, context: Context, link: Link) -> Outcome | Busy | StoreError:
+    from harness.engines.in_process import settle_or_attempt
+    from harness.engines.task import Outcome, Task
     from harness.store.atomic import StoreError
-    from harness.store.store import CellBusy
+    from harness.store.store import Busy
 
-    if around.should_stop():
+    if context.should_stop():
         return Outcome("interrupted")
     give_up: Callable[[CurvePoint], bool] = link.ask if job.asks else link.show
     try:
-        return settle_or_run(Task(job.cell, job.label, give_up), job.before, entry, around)
-    except (CellBusy, StoreError) as error:
+        return settle_or_attempt(Task(job.cells, job.label, give_up), job.replace, entry, context)
+    except (Busy, StoreError) as error:
         return error

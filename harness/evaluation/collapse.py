@@ -1,5 +1,5 @@
-"""Collapse diagnostics of a set of features, and the rule that calls a run collapsed. Owns the formulas, in float64;
-never extracts features nor decides when to look.
+"""Collapse diagnostics of a set of features. Owns the formulas, in float64; never extracts features, decides when to
+look or calls a run collapsed (`harness.spec.collapse`).
 
 Every diagnostic is a finite number whatever the input. Rows that are not finite are left out and counted. Where a
 formula has no value (fewer than two rows, no variation, all zero), the diagnostic takes the value of complete collapse:
@@ -10,15 +10,11 @@ alpha-ReQ is 0 where there are too few eigenvalues to fit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-
-from harness.suite.cell import CollapseSpec
 
 SPECTRUM_KEPT = 64  # leading eigenvalues that are stored
 ALPHA_RANKS = (4, 100)  # eigenvalue ranks of the power-law fit, first and last
@@ -33,6 +29,8 @@ class Collapse:
     """D."""
     nonfinite_rows: int
     """Rows left out."""
+    scale: float
+    """Root mean square of the centred features: shrinks to 0 where they vanish, which no scale-free measure sees."""
     std: float
     """Mean per-dimension standard deviation of the L2-normalised features, times sqrt(D): 1 isotropic, 0 collapsed
     (SimSiam, arXiv 2011.10566)."""
@@ -54,12 +52,8 @@ class Collapse:
     """Leading eigenvalues of the covariance (n - 1), descending, at most 64 of the D."""
 
     def values(self, prefix: str) -> dict[str, float]:
-        """The numbers, named `<prefix>_std` and so on: for curves and for `collapsed`."""
+        """The numbers, named `<prefix>_std` and so on: for curves and the rule of collapse."""
         return {f"{prefix}_{k}": float(v) for k, v in asdict(self).items() if k != "spectrum" and v is not None}
-
-    def record(self, prefix: str) -> dict[str, Any]:
-        """`values` and the spectrum, as JSON holds them."""
-        return {**self.values(prefix), f"{prefix}_spectrum": list(self.spectrum)}
 
 
 @torch.no_grad()
@@ -72,6 +66,7 @@ def diagnose(features: Tensor, views: tuple[Tensor, Tensor] | None = None) -> Co
     return Collapse(
         dimensions=features.shape[1],
         nonfinite_rows=int((~finite).sum()),
+        scale=centred_scale(x),
         std=normalised_std(unit),
         correlation=mean_correlation(x),
         rankme=rankme(x),
@@ -83,22 +78,9 @@ def diagnose(features: Tensor, views: tuple[Tensor, Tensor] | None = None) -> Co
     )
 
 
-def collapsed(history: Sequence[Mapping[str, float]], spec: CollapseSpec) -> bool:
-    """Whether the last `spec.consecutive` evaluations (all, if there are fewer; never if there is none) each show std
-    below `min_std` or RankMe below `min_rank_fraction` of D.
-
-    Args:
-        history: per evaluation, `Collapse.values("v")` of the head output, on which the objective acts, or, for a
-            method without a head, `Collapse.values("h")`; where both are present v decides.
-    """
-    recent = history[-spec.consecutive :]
-    return bool(recent) and all(_below(values, spec) for values in recent)
-
-
-def _below(values: Mapping[str, float], spec: CollapseSpec) -> bool:
-    prefix = "v" if "v_std" in values else "h"
-    rank_fraction = values[f"{prefix}_rankme"] / values[f"{prefix}_dimensions"]
-    return values[f"{prefix}_std"] < spec.min_std or rank_fraction < spec.min_rank_fraction
+def centred_scale(x: Tensor) -> float:
+    """Root mean square of x (n, D) less its mean over rows; 0 without rows."""
+    return float((x - x.mean(0)).square().mean().sqrt()) if len(x) else 0.0
 
 
 def normalised_std(unit: Tensor) -> float:

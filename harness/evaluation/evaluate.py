@@ -1,5 +1,5 @@
-"""What a representation is worth: the accuracies of a cell's evaluation. Owns metric names, hits and the checks of what
-comes in; never extracts features, and never sees an image.
+"""What a representation is worth: one question's answer as numbers. Owns the checks of what comes in and the mean of
+the hits; never extracts features, and never sees an image.
 """
 
 from __future__ import annotations
@@ -9,73 +9,56 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from harness.evaluation.knn import knn_predict
-from harness.evaluation.lbfgs import lbfgs_predict
-from harness.evaluation.linear import Probe, train_probes
-from harness.suite.cell import EvaluationSpec, LinearSpec
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Features of one split and their labels."""
-
-    features: Tensor
-    """(N, F) float32."""
-    labels: Tensor
-    """(N,) int64 in [0, classes), on any device."""
+from harness.evaluation.probes import Labelled, ProbeEntry
 
 
 @dataclass
-class Evaluation:
+class Scores:
     """Accuracies in per cent, and what they are made of."""
 
     metrics: dict[str, float] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
     hits: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
-    """Per metric, whether each test image is right, in their order."""
-    diagnostics: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, name: str, hits: Tensor) -> None:
-        """Record a metric from its hits (M,)."""
-        self.hits[name] = hits.cpu().numpy()
-        self.metrics[name] = 100.0 * float(self.hits[name].mean())
+    """Per metric, whether each scored image is right, in their order."""
+    details: dict[str, Any] = field(default_factory=dict)
 
 
-def evaluate(probe: Labelled, test: Labelled, spec: EvaluationSpec, classes: int, seed: int) -> Evaluation:
-    """Fit on `probe`, score on `test`: knn<k>_top1, linear_top1, linear_top5 (with more than 5 classes: else it is
-    100 whatever the features), lbfgs_top1 with `lbfgs_converged` and `lbfgs_iterations` among the diagnostics.
+def score(
+    probe: ProbeEntry, settings: dict[str, Any], train: Labelled, scored: Labelled, classes: int, seed: int
+) -> Scores:
+    """Fit a probe on `train`, score it on `scored`.
 
     Args:
-        seed: of the linear probe's initial weights and order of images.
+        settings: the probe's own, as a spec holds them.
+        seed: of all that the probe draws.
 
     Raises:
-        ValueError: labels outside [0, classes), features that are not finite, an empty split, or k too large.
+        ValueError: labels outside [0, classes), features that are not finite, an empty split, or what the probe itself
+            refuses.
+        TypeError: the probe answers otherwise than `Answer` says.
     """
-    _check("probe", probe, classes)
-    _check("evaluation", test, classes)
-    device = probe.features.device
-    labels, truth = probe.labels.to(device), test.labels.to(device)
-    outcome = Evaluation()
-    if spec.knn is not None:
-        predictions = knn_predict(probe.features, labels, test.features, spec.knn.k)
-        outcome.add(f"knn{spec.knn.k}_top1", predictions == truth)
-    if spec.linear is not None:
-        logits = linear_logits(probe.features, labels, test.features, spec.linear, classes, seed)
-        outcome.add("linear_top1", logits.argmax(1) == truth)
-        if classes > 5:
-            outcome.add("linear_top5", (logits.topk(5, 1).indices == truth[:, None]).any(1))
-    if spec.lbfgs is not None:
-        fitted = lbfgs_predict(probe.features, labels, test.features, spec.lbfgs)
-        outcome.add("lbfgs_top1", fitted.predictions == truth.cpu())
-        outcome.diagnostics |= {"lbfgs_converged": fitted.converged, "lbfgs_iterations": fitted.iterations}
-    return outcome
+    _check("training", train, classes)
+    _check("scored", scored, classes)
+    model = probe.settings.model_validate(settings)
+    answer = probe.run(model, train, scored, classes, seed)
+    hits = {name: _booleans(probe.name, name, found, len(scored.labels)) for name, found in answer.hits.items()}
+    titles = {metric.name: metric.title for metric in probe.metrics(model, classes) if metric.name in hits}
+    return Scores({name: 100.0 * float(found.mean()) for name, found in hits.items()}, titles, hits, answer.details)
 
 
-def linear_logits(features: Tensor, labels: Tensor, test: Tensor, spec: LinearSpec, classes: int, seed: int) -> Tensor:
-    """Logits (M, C) of one linear probe on test features (M, F)."""
-    weights = train_probes(features, labels, classes, [Probe(seed, spec)], order_seed=seed)
-    return weights.logits(test)[0]
+def _booleans(probe: str, metric: str, found: Any, images: int) -> npt.NDArray[np.bool_]:
+    """(M,) hits as numpy has them."""
+    if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != (images,):
+        what = f"{found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise TypeError(
+            f"the probe {probe} gives {what} as the hits of {metric}: return a bool tensor of shape ({images},), "
+            "whether each scored image is right"
+        )
+    array: npt.NDArray[np.bool_] = found.cpu().numpy()
+    return array
 
 
 def _check(name: str, split: Labelled, classes: int) -> None:

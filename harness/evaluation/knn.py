@@ -47,7 +47,7 @@ def nearest(train: Tensor, test: Tensor, k: int) -> Tensor:
     tens of MiB for distances, a block of train rows, and O(M k). Raises ValueError where k exceeds N.
     """
     if k > len(train):
-        raise ValueError(f"k-NN with k={k} needs at least {k} training images, and there are {len(train)}: lower knn.k")
+        raise ValueError(f"k-NN with k={k} needs at least {k} training images, and there are {len(train)}: lower k")
     with full_float32():
         search = _Search(train, test, k)
         best, index = search.approximate()

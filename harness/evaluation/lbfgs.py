@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from harness.suite.cell import LbfgsSpec
+from harness.evaluation.probes.lbfgs import LbfgsSettings
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class LbfgsOutcome:
     iterations: int
 
 
-def lbfgs_predict(features: Tensor, labels: Tensor, test: Tensor, spec: LbfgsSpec) -> LbfgsOutcome:
+def lbfgs_predict(features: Tensor, labels: Tensor, test: Tensor, spec: LbfgsSettings) -> LbfgsOutcome:
     """Fit on features (N, F) and labels (N,), predict test (M, F). A class without training images is never predicted;
     with one class there is nothing to fit, and every prediction is that class."""
     classes = torch.unique(labels)

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from harness.evaluation.arithmetic import full_float32
+from harness.evaluation.probes.linear import LinearSettings
 from harness.streams import stream
-from harness.suite.cell import LinearSpec
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch.optim.Adam's defaults
 SERIAL_PRODUCTS = 4_000_000  # multiplications in a forward pass below which one thread does a step
@@ -31,7 +31,7 @@ class Probe:
 
     seed: int
     """Of its initial weights."""
-    spec: LinearSpec
+    spec: LinearSettings
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class LinearWeights:
             return torch.matmul(features, self.weight) + self.bias[:, None]
 
 
-def lr_at(spec: LinearSpec, epoch: int) -> float:
+def lr_at(spec: LinearSettings, epoch: int) -> float:
     """Learning rate in `epoch` (from 0): lr * (final_lr / lr)^(epoch / epochs), final_lr at e = epochs."""
     return spec.lr * math.pow(spec.final_lr / spec.lr, epoch / spec.epochs)
 
@@ -96,7 +96,7 @@ def train_probes(
     if not bool(training.theta.isfinite().all() & training.second.isfinite().all()):
         raise ValueError(
             f"the linear probe overflowed: features reach {float(sets.abs().max()):.1e}; "
-            "look whether the encoder diverged, or lower linear.lr"
+            "look whether the encoder diverged, or lower the probe's lr"
         )
     return training.weights()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.store.result import Sample, pack_components
+from harness.store.records import Sample, pack_components
 from harness.streams import stream
 
 IMAGES = 500

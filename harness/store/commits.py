@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.store.store import Store
 
 _GIT_SECONDS = 120.0
-_RESULT = re.compile(r"(?P<id>[0-9a-f]+)/result\.json")
+_RECORD = re.compile(r"[0-9a-f]+/((evaluations|curves|arrays)/)?[\w-]+\.json")
 
 
 class CommitError(ValueError):
@@ -48,10 +48,10 @@ def checkout_results(name: str, cells: Path, into: Path) -> tuple[Store, str]:
 
 
 def _unpack(archive: bytes, into: Path) -> None:
-    """Write ID/result.json of each cell, and nothing else that the commit may have there."""
+    """Write the records of each pretraining, and nothing else that the commit may have there."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in tar:
-            if not (member.isfile() and _RESULT.fullmatch(member.name)):
+            if not (member.isfile() and _RECORD.fullmatch(member.name)):
                 continue
             source = tar.extractfile(member)
             assert source is not None

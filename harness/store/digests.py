@@ -1,119 +1,217 @@
 """Digests of the code that makes the numbers. Reads source files as text; never imports or runs them.
 
-A digest is taken of the parsed program, so comments, docstrings and layout do not enter it, nor does the version of
-Python that reads it: nobody's results go stale over a docstring.
+Three kinds of code can change a result: the file of an extension (a method, a probe) with every module outside the
+installed libraries that it imports, directly or not; the distributions that register extensions; and the shared rooms
+that a kind of result passes through. A digest is taken of the parsed program, so comments, docstrings and layout do not
+enter it, nor does the version of Python that reads it: nobody's results go stale over a docstring.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+import re
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parents[2]
 """The directory that holds the packages `harness` and `methods`."""
 
-SHARED = (
-    "harness/data",
-    "harness/backbones.py",
-    "harness/training",
-    "harness/evaluation",
-    "harness/streams.py",
-    "harness/threads.py",
-    "harness/engines/measure.py",
-)
-"""What every method's numbers rest on, besides those files in `methods/` that are no method's own."""
+ENTRY_POINTS = ("ssl_harness.methods", "ssl_harness.probes")
+"""Groups by which installed distributions register extensions."""
 
-PREPARATION = (
-    "archives",
-    "cifar",
-    "datasets",
-    "download",
-    "folders",
-    "formats",
-    "imagenet",
-    "packed",
-    "prepare",
-    "recipes",
+_OURS = ("harness", "methods")
+_LIBRARIES = ("site-packages", "dist-packages")
+
+_DATA = ("data/decoding.py", "data/formats.py", "data/images.py", "data/loading.py", "data/views.py")
+_AUGMENTATION = ("data/augment.py", "data/draw.py")
+_ENCODER = ("backbones.py", "streams.py")
+_CPU_AUGMENTATION = ("data/fused.py", "data/kernels.py")
+_CUDA_AUGMENTATION = ("data/blur.py", "data/colour.py", "data/plan.py", "data/resize.py", "data/tensors.py")
+_CPU_TRAINING = (
+    "memory.py",
+    "threads.py",
+    "training/convolutions.py",
+    "training/flat.py",
+    "training/fused_mlp.py",
+    "training/fused_norm.py",
+    "training/fused_resnet.py",
+    "training/norm_gradients.py",
+    "training/norm_kernels.py",
+    "training/pixel_kernels.py",
+    "training/side_by_side.py",
 )
-"""Modules of `harness/data` that only make the local copies: what those hold, fingerprints and cells vouch for."""
+_CUDA_TRAINING = ("training/compiled.py",)
+_TRAINING = (
+    "engines/pretrain.py",
+    "training/checkpoints.py",
+    "training/networks.py",
+    "training/optimisers.py",
+    "training/precision.py",
+    "training/schedules.py",
+    "training/trainer.py",
+)
+_FEATURES = ("evaluation/arithmetic.py", "evaluation/features.py", "training/networks.py", "training/precision.py")
+_EVALUATION = ("engines/evaluate.py", "evaluation/evaluate.py")
+_DESCRIPTION = ("engines/cost.py", "engines/describe.py", "evaluation/collapse.py")
+
+ROOMS: Mapping[str, tuple[str, ...]] = {
+    "training on cpu": (*_DATA, *_AUGMENTATION, *_ENCODER, *_CPU_AUGMENTATION, *_TRAINING, *_CPU_TRAINING),
+    "training on cuda": (*_DATA, *_AUGMENTATION, *_ENCODER, *_CUDA_AUGMENTATION, *_TRAINING, *_CUDA_TRAINING),
+    "evaluation": (*_DATA, *_ENCODER, *_FEATURES, *_EVALUATION),
+    "description": (*_DATA, *_AUGMENTATION, *_ENCODER, *_FEATURES, *_DESCRIPTION),
+}
+"""Files below `harness` that a kind of result passes through. A CUDA result is not aged by a CPU kernel, an evaluation
+not by the trainer, nothing by a chart; how a local copy of a dataset is made is vouched for by fingerprints."""
 
 
 def code_digest(paths: Iterable[Path], root: Path) -> str:
     """SHA-256 of the programs in the files, in any order, each under its path below `root` or, elsewhere, its name."""
-    digest = hashlib.sha256()
-    for path in sorted(set(paths)):
+    programs = []
+    for path in set(paths):
         label = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-        digest.update(f"{label}\n{_program(path)}\n".encode())
-    return digest.hexdigest()
+        programs.append(f"{label}\n{_program_digest(*_version(path))}\n")
+    return hashlib.sha256("".join(sorted(programs)).encode()).hexdigest()
 
 
-def shared_digest(root: Path = SOURCES) -> str:
-    """Of the shared rooms and of the parts that methods share."""
-    files: list[Path] = []
-    for name in SHARED:
-        place = root / name
-        files.extend(place.rglob("*.py") if place.is_dir() else [place] if place.exists() else [])
-    files = [path for path in files if not (path.parent.name == "data" and path.stem in PREPARATION)]
-    methods = set(method_files(root).values())
-    files.extend(path for path in (root / "methods").rglob("*.py") if path not in methods)
-    return code_digest(files, root)
+def room_digest(room: str, root: Path = SOURCES) -> str:
+    """Of the shared files that a kind of result passes through."""
+    return code_digest((path for name in ROOMS[room] if (path := root / "harness" / name).exists()), root)
 
 
-def method_digest(file: Path, root: Path = SOURCES) -> str:
-    """Of a method's file and of the files of the package's other methods that it builds on, directly or not."""
-    methods = {path.stem: path for path in method_files(root).values()}
+def extension_digest(file: Path, root: Path = SOURCES) -> str:
+    """Of an extension's file and of every module that it imports, directly or not, that is no installed library."""
+    return code_digest(extension_files(file, root), root)
+
+
+def extension_files(file: Path, root: Path = SOURCES) -> set[Path]:
+    """The files that `extension_digest` is of. What they import of `harness` is the rooms' matter, but for a built-in
+    probe, whose algorithm stands beside it."""
+    file, root = file.resolve(), root.resolve()
+    ours = root / "harness"
+    followed = ours / "evaluation" if file.is_relative_to(ours) else None
     needed: set[Path] = set()
     waiting = [file]
     while waiting:
         current = waiting.pop()
         if current not in needed:
             needed.add(current)
-            waiting.extend(methods[name] for name in _imported(current) if name in methods)
-    return code_digest(needed, root)
+            waiting.extend(
+                path
+                for path in imported_files(current, file.parent, root)
+                if not path.is_relative_to(ours) or (followed and path.is_relative_to(followed))
+            )
+    return needed
 
 
-def method_files(root: Path = SOURCES, files: Iterable[Path] = ()) -> dict[str, Path]:
-    """By the method's name: the files of `methods/` that define METHOD, then those of the users' own `files`."""
-    found: dict[str, Path] = {}
-    for path in (*sorted((root / "methods").glob("*.py")), *files):
-        if (name := _method_name(path)) is not None:
-            found[name] = path
+def distribution_digests() -> dict[str, str]:
+    """Distribution -> digest of its version and list of files, of those installed that register extensions."""
+    found: dict[str, str] = {}
+    for group in ENTRY_POINTS:
+        for entry in metadata.entry_points(group=group):
+            if entry.dist is not None:
+                text = f"{entry.dist.version}\n{entry.dist.read_text('RECORD') or ''}"
+                found[entry.dist.name] = hashlib.sha256(text.encode()).hexdigest()
     return found
 
 
-def _method_name(path: Path) -> str | None:
-    """The name in `METHOD = MethodEntry(name=...)`, or the file's where it is no literal; None without a METHOD."""
-    for statement in _tree(path).body:
-        targets: list[ast.expr] = statement.targets if isinstance(statement, ast.Assign) else []
-        targets = [statement.target] if isinstance(statement, ast.AnnAssign) else targets
-        if any(isinstance(target, ast.Name) and target.id == "METHOD" for target in targets):
-            call = getattr(statement, "value", None)
-            keywords = call.keywords if isinstance(call, ast.Call) else []
-            literals = [k.value for k in keywords if k.arg == "name" and isinstance(k.value, ast.Constant)]
-            return str(literals[0].value) if literals else path.stem
-    return None
+def imported_files(path: Path, home: Path, root: Path = SOURCES) -> list[Path]:
+    """Files of the modules that a file imports, or names as `module:Name` for later.
+
+    They are looked for in `home` (the folder of the extension), then on the path of imports outside the installed
+    libraries; our own packages below `root` only, whatever else has their names.
+    """
+    found: list[Path] = []
+    for level, module, names in _imports(*_version(path)):
+        if level:  # relative
+            base = path.parents[level - 1] if level <= len(path.parents) else path.parent
+            found.extend(file for file in [base / "__init__.py"] if file.is_file())
+            found.extend(_module_files(base, module, names))
+        elif module.partition(".")[0] in sys.stdlib_module_names:  # which no neighbour hides
+            continue
+        elif module.partition(".")[0] in _OURS:
+            found.extend(_module_files(root, module, names, packages=False))
+        else:
+            places = [place for place in (home, *_own_places()) if not _is_library(place)]
+            found.extend(next((files for place in places if (files := _module_files(place, module, names))), []))
+    return list(dict.fromkeys(file.resolve() for file in found))
 
 
-def _imported(path: Path) -> Iterator[str]:
-    """Last parts of all names this file imports: modules, and what is taken from them."""
-    for node in ast.walk(_tree(path)):
+def _module_files(place: Path, module: str, names: tuple[str, ...], packages: bool = True) -> list[Path]:
+    """The module's file below a place, and those of its submodules among the names.
+
+    Args:
+        packages: with the files of the packages around it. Ours do nothing but find and re-export.
+    """
+    parts = module.split(".") if module else []
+    files = []
+    for depth in range(1, len(parts) + 1):
+        here = place.joinpath(*parts[:depth])
+        file = next((f for f in (here / "__init__.py", here.with_suffix(".py")) if f.is_file()), None)
+        if file is None and depth == len(parts) and not here.is_dir():
+            return []
+        files += [file] if file and (packages or depth == len(parts)) else []
+    inner = place.joinpath(*parts)
+    submodules = [f for name in names for f in (inner / name / "__init__.py", inner / f"{name}.py") if f.is_file()]
+    if not packages and len(submodules) == len(names) > 0:
+        return submodules
+    return files + submodules
+
+
+@lru_cache(maxsize=1)
+def _own_places() -> tuple[Path, ...]:
+    """Directories that modules are imported from."""
+    return tuple(Path(entry or ".").resolve() for entry in sys.path if not entry.endswith(".zip"))
+
+
+@lru_cache(maxsize=64)
+def _is_library(place: Path) -> bool:
+    """Whether a directory is Python's own or of installed libraries."""
+    python = (Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
+    return any(part in _LIBRARIES for part in place.parts) or any(place.is_relative_to(library) for library in python)
+
+
+_LATER = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
+
+
+Version = tuple[Path, int, int]
+"""A file as it is now: its path, time of modification and size. What is found in it is kept by that."""
+
+
+def _version(path: Path) -> Version:
+    status = path.stat()
+    return path, status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=1024)
+def _imports(path: Path, modified: int, size: int) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
+    """(level, module, names taken from it) of every import, and of texts like `methods.composed:Composed`."""
+    found: list[tuple[int, str, tuple[str, ...]]] = []
+    for node in ast.walk(_parsed(path, modified, size)):
         if isinstance(node, ast.ImportFrom):
-            yield (node.module or "").rpartition(".")[2]
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield from (alias.name.rpartition(".")[2] for alias in node.names)
+            found.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
+        elif isinstance(node, ast.Import):
+            found += [(0, alias.name, ()) for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _LATER.fullmatch(node.value):
+            found.append((0, node.value.partition(":")[0], ()))
+    return tuple(found)
 
 
-def _tree(path: Path) -> ast.Module:
+@lru_cache(maxsize=1024)
+def _program_digest(path: Path, modified: int, size: int) -> str:
+    return hashlib.sha256("".join(_parts(_parsed(path, modified, size))).encode()).hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _parsed(path: Path, modified: int, size: int) -> ast.Module:
     try:
         return ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):  # half edited: its text is all there is to go by
         return ast.Module([ast.Assign([ast.Name("text")], ast.Constant(path.read_bytes()))], [])
-
-
-def _program(path: Path) -> str:
-    return "".join(_parts(_tree(path)))
 
 
 def _parts(node: object) -> Iterator[str]:
@@ -121,17 +219,17 @@ def _parts(node: object) -> Iterator[str]:
     if isinstance(node, ast.AST):
         yield f"{type(node).__name__}("
         for field, value in ast.iter_fields(node):
-            if value is not None and value != []:
+            kept = [item for item in value if not _is_bare_string(item)] if isinstance(value, list) else value
+            if kept is not None and kept != []:
                 yield f"{field}="
-                yield from _parts(value)
+                yield from _parts(kept)
         if isinstance(node, ast.Constant) and node.value is None:
             yield "None"
         yield ")"
     elif isinstance(node, list):
         for item in node:
-            if not _is_bare_string(item):
-                yield from _parts(item)
-                yield ","
+            yield from _parts(item)
+            yield ","
     else:
         yield repr(node)
 

@@ -4,13 +4,13 @@ sees the store. Owns what is said, how often and how much of it; never a number 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from harness.spec.identity import Frozen
 from harness.store.atomic import StoreError
 from harness.store.provenance import utc_now
-from harness.store.result import CurvePoint
-from harness.suite.cell import Frozen
+from harness.store.records import CurvePoint
 
 if TYPE_CHECKING:
     from harness.progress import Reading
@@ -34,7 +34,7 @@ class RunProgress(Frozen):
     seconds_left: float | None = None
     """Of training."""
     curve: tuple[CurvePoint, ...] = ()
-    """Loss and k-NN accuracies so far, at most `POINTS` readings, evenly spread, the last among them."""
+    """Loss and the monitors' metrics so far, at most `POINTS` readings, evenly spread, the last among them."""
     written: str
     """UTC, ISO 8601."""
 
@@ -43,8 +43,11 @@ class ProgressReporter:
     """Writes a running cell's progress beside it, now and then. A disk that refuses costs the reader the view and the
     run nothing: it is told about it by what it must write."""
 
-    def __init__(self, store: Store, cell_id: str, every_seconds: float = EVERY_SECONDS) -> None:
-        self.store, self.cell_id, self.every_seconds = store, cell_id, every_seconds
+    def __init__(
+        self, store: Store, id_: str, every_seconds: float = EVERY_SECONDS, monitors: Collection[str] = ()
+    ) -> None:
+        """`monitors` are the names under which a curve has their metrics."""
+        self.store, self.id_, self.every_seconds, self.monitors = store, id_, every_seconds, monitors
         self._next = 0.0
         self._last: RunProgress | None = None
 
@@ -62,36 +65,36 @@ class ProgressReporter:
                 loss=reading.loss,
                 views_per_second=reading.views_per_second,
                 seconds_left=reading.seconds_left,
-                curve=thinned(curve),
+                curve=thinned(curve, self.monitors),
                 written=utc_now(),
             )
         )
 
-    def evaluating(self, curve: Sequence[CurvePoint]) -> None:
-        """Note that training, if there was any, has ended."""
-        before = self._last or RunProgress(stage="evaluating", written=utc_now())
+    def evaluating(self) -> None:
+        """Note that training, if there was any, has ended; what another reporter noted of it is kept."""
+        before = self._last or self.store.read_progress(self.id_) or RunProgress(stage="evaluating", written=utc_now())
         ended = {"epoch": before.epochs, "step": before.steps, "seconds_left": None, "views_per_second": 0.0}
-        said = {"stage": "evaluating", "curve": thinned(curve), "written": utc_now()}
-        self._write(before.model_copy(update=ended | said))
+        self._write(before.model_copy(update=ended | {"stage": "evaluating", "written": utc_now()}))
 
     def _write(self, progress: RunProgress) -> None:
         self._last, pause = progress, self.every_seconds
         try:
-            self.store.write_progress(self.cell_id, progress)
+            self.store.write_progress(self.id_, progress)
         except StoreError:
             pause = REFUSED_SECONDS
         self._next = time.monotonic() + pause
 
 
-def thinned(curve: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
-    """Loss and k-NN of at most `POINTS` points; those with a k-NN accuracy come before others."""
-    measured = [point for point in curve if any(name.startswith("knn") for name in point.values)]
+def thinned(curve: Sequence[CurvePoint], monitors: Collection[str]) -> tuple[CurvePoint, ...]:
+    """Loss and the monitors' metrics of at most `POINTS` points; those with a metric come before others."""
+    prefixes = tuple(f"{name}_" for name in monitors)
+    measured = [point for point in curve if any(name.startswith(prefixes) for name in point.values)]
     kept = {id(point) for part in (_spread(curve, POINTS // 2), _spread(measured, POINTS // 2)) for point in part}
     return tuple(
         CurvePoint(
             epoch=point.epoch,
             step=point.step,
-            values={name: v for name, v in point.values.items() if name == "loss" or name.startswith("knn")},
+            values={name: v for name, v in point.values.items() if name == "loss" or name.startswith(prefixes)},
         )
         for point in curve
         if id(point) in kept

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from harness.store.digests import SOURCES, method_digest, method_files, shared_digest
-from harness.store.result import Provenance, Result
+from harness.registry import extension_sources
+from harness.store.digests import ROOMS, SOURCES, distribution_digests, extension_digest, room_digest
+from harness.store.records import Description, EvaluationRecord, PretrainingRecord, Provenance
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
 _GIT_SECONDS = 5.0
@@ -23,10 +24,8 @@ _GIT_SECONDS = 5.0
 class Code:
     """The code as it stands on disk. Read it once, when a process starts: what was loaded does not change later."""
 
-    shared: str
-    """Digest of the shared rooms."""
-    methods: Mapping[str, str]
-    """Digest of each method, by name."""
+    digests: Mapping[str, str]
+    """By part: `method w_mse`, `probe knn`, `training on cpu`, `distribution NAME`."""
     commit: str | None
     """None outside a checkout, or where git is missing."""
     dirty: bool | None
@@ -34,26 +33,52 @@ class Code:
 
     @classmethod
     def read(cls, files: Iterable[Path] = (), root: Path = SOURCES) -> Code:
-        """The code in the packages below `root`, and the users' own method files."""
-        methods = {name: method_digest(file, root) for name, file in method_files(root, files).items()}
+        """The code in the packages below `root`, of installed extensions, and of the users' own method files."""
+        digests = {room: room_digest(room, root) for room in ROOMS}
+        digests |= {name: extension_digest(_below(root, file), root) for name, file in extension_sources(files).items()}
+        digests |= {f"distribution {name}": digest for name, digest in distribution_digests().items()}
         commit, dirty = git_state(root)
-        return cls(shared_digest(root), methods, commit, dirty)
+        return cls(digests, commit, dirty)
+
+    def of_training(self, method: str, device: str) -> dict[str, str]:
+        """The parts that a pretraining rests on; `device` as provenance names it."""
+        kind = device.partition(":")[0]
+        return self._parts(f"method {method}", f"training on {kind}")
+
+    def of_description(self, method: str) -> dict[str, str]:
+        return self._parts(f"method {method}", "description")
+
+    def of_evaluation(self, probe: str) -> dict[str, str]:
+        return self._parts(f"probe {probe}", "evaluation")
+
+    def _parts(self, *names: str) -> dict[str, str]:
+        shared = [name for name in self.digests if name.startswith("distribution ")]
+        return {name: self.digests.get(name, MISSING) for name in (*names, *shared)}
 
 
-def collect(code: Code, method: str, *, device: str, threads: int, started: str, resumed: int) -> Provenance:
+MISSING = "missing"
+
+
+def _below(root: Path, file: Path) -> Path:
+    """A built-in extension's file in another tree of the sources; any other file as it is."""
+    return root / file.relative_to(SOURCES) if file.is_relative_to(SOURCES) else file
+
+
+def collect(
+    code: Code, parts: Mapping[str, str], *, device: str, threads: int, started: str, resumed: int = 0
+) -> Provenance:
     """The provenance of a result that ends now.
 
     Args:
         code: read when this process started.
-        method: the cell's method.
+        parts: of it, those that the result rests on.
         device: as a reader would name it, such as "cpu" or "cuda: NVIDIA H100 80GB HBM3".
         threads: CPU threads torch was given.
         started: UTC, ISO 8601 (`utc_now`).
         resumed: how often training went on from a checkpoint.
     """
     return Provenance(
-        method_digest=code.methods.get(method, "unknown"),
-        shared_digest=code.shared,
+        code=dict(parts),
         commit=code.commit,
         dirty=code.dirty,
         versions=versions(),
@@ -67,16 +92,15 @@ def collect(code: Code, method: str, *, device: str, threads: int, started: str,
     )
 
 
-def is_stale(result: Result, code: Code) -> str | None:
-    """Why the result is of older code, in words; None if its code is what `code` holds."""
-    method = result.cell.method
+def stale_reason(record: PretrainingRecord | Description | EvaluationRecord, code: Code) -> str | None:
+    """Why a record is of older code, in words; None if its code is what `code` holds."""
     changed = []
-    if method not in code.methods:
-        changed.append(f"the file of the method {method} is gone")
-    elif result.provenance.method_digest != code.methods[method]:
-        changed.append(f"the code of the method {method} has changed since")
-    if result.provenance.shared_digest != code.shared:
-        changed.append("the code shared by all methods has changed since")
+    for part, digest in record.provenance.code.items():
+        now = code.digests.get(part, MISSING)
+        if now == MISSING and digest != MISSING:
+            changed.append(f"{part} is not here any more")
+        elif now != digest:
+            changed.append(f"the code of {part} has changed since")
     return "; ".join(changed) or None
 
 

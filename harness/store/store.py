@@ -1,15 +1,18 @@
-"""The store of cells. Owns the directory tree below its root, and says what in it may be believed.
+"""The store. Owns the directory tree below its root, and says what in it may be believed.
 
-    ROOT/ID/cell.json      the cell in words, written when it starts; for readers, never trusted
-            checkpoint.pt  the last checkpoint, replaced whole, sealed with the cell's id and a SHA-256
-            result.json    written last, whole: its presence, validity and id mean that the cell has ended
-            progress.json  while it runs, where it stands, every few seconds; believed only while the lock is held
-            lock           held through the operating system by the process that runs the cell; empty
+    ROOT/ID/spec.json           which pretraining the directory is for, written when it starts; for readers only
+            checkpoint.pt       the last checkpoint, replaced whole, sealed with the id and a SHA-256
+            encoder.safetensors, heads.safetensors    what training left; heads until the description is written
+            curves/             readings during training: training.json, and a file a monitor
+            pretraining.json    written after these, whole: its presence and seal mean that the pretraining has ended
+            description.json    FLOPs, parameters, collapse diagnostics; arrays/ what only pictures need
+            evaluations/EVALUATION_ID.json    one question each
+            progress.json       while it runs, where it stands, every few seconds; believed only while the lock is held
+            lock                held through the operating system by the process that works here; empty
 
-Every write replaces a file atomically (`atomic.py`), so a process killed at any byte leaves each file old or new. Only
-the holder of a cell's lock writes into its directory. The tree may be copied and merged (rsync) and read while others
-write; a directory that holds another cell's content is never served. Nothing here knows torch, suites or what a
-checkpoint contains.
+Every write replaces a file atomically (`atomic.py`), so a process killed at any byte leaves each file old or new; every
+record is sealed (`sealed.py`). Only the holder of a directory's lock writes into it. The tree may be copied and merged
+(rsync) and read while others write. Nothing here knows torch, suites or what a checkpoint contains.
 """
 
 from __future__ import annotations
@@ -21,44 +24,59 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import filelock
 from pydantic import ValidationError
 
+from harness.spec.identity import ID_LENGTH
+from harness.spec.models import Pretraining
 from harness.store.atomic import StoreError, explained, make_directory, sweep, write_bytes, write_text
 from harness.store.progress import RunProgress
-from harness.store.result import RESULT_VERSION, Result
-from harness.suite.cell import ID_LENGTH, SCHEMA_VERSION, Cell
+from harness.store.records import Arrays, Curve, Description, EncoderFile, EvaluationRecord, PretrainingRecord
+from harness.store.sealed import Sealed, read_sealed, write_sealed
 
 DEFAULT_ROOT = Path("results/cells")
 State = Literal["done", "failed", "pruned", "running", "interrupted", "pending"]
 
+SPEC, RECORD, DESCRIPTION, PROGRESS = "spec.json", "pretraining.json", "description.json", "progress.json"
+EVALUATIONS, CURVES, ARRAYS = "evaluations", "curves", "arrays"
+ENCODER, HEADS, CHECKPOINT = "encoder.safetensors", "heads.safetensors", "checkpoint.pt"
+LOCK = "lock"
+TRAINING_CURVE = "training"
+FIRST_VERSION = "result.json"  # what version 1 of the store left
+
+_FILES = (SPEC, RECORD, DESCRIPTION, PROGRESS, ENCODER, HEADS, CHECKPOINT)
+_FOLDERS = (EVALUATIONS, CURVES, ARRAYS)
+_REMOVED = ".removed-"  # begins the name of a directory that is being removed
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
-_SEAL = b"\nharness checkpoint of cell %s, sha-256 %s\n"  # behind the payload, where torch.load does not mind it
+_SEAL = b"\nharness checkpoint of %s, sha-256 %s\n"  # behind the payload, where torch.load does not mind it
 _SEAL_LENGTH = len(_SEAL) - 4 + ID_LENGTH + 64
 _PATIENCE_SECONDS = 0.2  # longer than another process's look at the lock, which must not pass for a runner
 
 _log = logging.getLogger(__name__)
 
 
-class CellBusy(Exception):
-    """Another live process runs this cell."""
+class Busy(Exception):
+    """Another live process works on this pretraining."""
 
 
 class Store:
-    """Cells on disk below `root`, by id. Reading never creates anything; methods that write raise `StoreError`."""
+    """Pretrainings on disk below `root`, by id. Reading never creates anything; methods that write raise `StoreError`,
+    and are called with the lock held."""
 
     def __init__(self, root: Path = DEFAULT_ROOT) -> None:
         self.root = root
 
-    def directory(self, cell_id: str) -> Path:
-        """Where the cell's files are. Raises ValueError if this is no cell id, so that no path can be smuggled in."""
-        if not _ID.fullmatch(cell_id):
-            raise ValueError(f"{cell_id!r} is not a cell id: {ID_LENGTH} hexadecimal digits are expected")
-        return self.root / cell_id
+    def directory(self, id_: str) -> Path:
+        """Where a pretraining's files are. ValueError if this is no id, so that no path can be smuggled in."""
+        if not _ID.fullmatch(id_):
+            raise ValueError(f"{id_!r} is not an id: {ID_LENGTH} hexadecimal digits are expected")
+        return self.root / id_
 
     def ids(self) -> list[str]:
         """Ids that have a directory, in order; whatever else lies in the root is left alone."""
@@ -69,131 +87,227 @@ class Store:
         except OSError as error:
             raise explained(error, f"cannot read the store {self.root}", self.root) from error
 
-    def results(self) -> Iterator[Result]:
-        """Every result that may be believed, done or failed, in the order of ids."""
-        for cell_id in self.ids():
-            if (result := self.result(cell_id)) is not None:
-                yield result
+    def ids_of_first_version(self) -> list[str]:
+        """Directories that hold a result of version 1, which is not read any more."""
+        directories = {id_: self.directory(id_) for id_ in self.ids()}
+        return [id_ for id_, at in directories.items() if (at / FIRST_VERSION).exists() and not (at / RECORD).exists()]
 
-    def result(self, cell_id: str) -> Result | None:
-        """The cell's result, or None if there is none that may be believed; `why_not` then says why."""
-        return self._read(cell_id)[0]
+    # Records
 
-    def why_not(self, cell_id: str) -> str | None:
-        """Why `result` gives None for this cell; None if it gives a result."""
-        return self._read(cell_id)[1]
+    def read_pretraining(self, id_: str) -> Sealed[PretrainingRecord]:
+        """How the pretraining ended, if it has and may be believed."""
+        return read_sealed(self.directory(id_) / RECORD, PretrainingRecord, id_)
 
-    def state(self, cell_id: str) -> State:
-        """`running` while a live process holds the lock (this one included), else by the result, else `interrupted`
-        if there is a checkpoint to go on from, else `pending`."""
-        if self._locked(cell_id):
+    def pretraining(self, id_: str) -> PretrainingRecord | None:
+        """The believed record of `read_pretraining`."""
+        return self.read_pretraining(id_).record
+
+    def pretrainings(self) -> Iterator[PretrainingRecord]:
+        """Every record that may be believed, in the order of ids."""
+        for id_ in self.ids():
+            if (record := self.pretraining(id_)) is not None:
+                yield record
+
+    def save_pretraining(self, record: PretrainingRecord) -> None:
+        """Write how it ended. Encoder and curves are there already."""
+        write_sealed(self.directory(record.id) / RECORD, record)
+
+    def read_description(self, id_: str) -> Sealed[Description]:
+        """What the encoder is like, if it was described and may be believed."""
+        return read_sealed(self.directory(id_) / DESCRIPTION, Description, id_)
+
+    def save_description(self, description: Description) -> None:
+        write_sealed(self.directory(description.id) / DESCRIPTION, description)
+
+    def evaluation_ids(self, id_: str) -> list[str]:
+        """Evaluations of a pretraining that have a file."""
+        return sorted(path.stem for path in (self.directory(id_) / EVALUATIONS).glob("*.json"))
+
+    def read_evaluation(self, id_: str, evaluation: str) -> Sealed[EvaluationRecord]:
+        """What an evaluation gave, whichever encoder it asked."""
+        return read_sealed(self._evaluation_path(id_, evaluation), EvaluationRecord, evaluation)
+
+    def save_evaluation(self, record: EvaluationRecord) -> None:
+        write_sealed(self._evaluation_path(record.spec.pretraining, record.id), record)
+
+    def _evaluation_path(self, id_: str, evaluation: str) -> Path:
+        return self.directory(id_) / EVALUATIONS / f"{evaluation}.json"
+
+    def read_curve(self, id_: str, name: str = TRAINING_CURVE) -> Sealed[Curve]:
+        """The training's readings, or a monitor's by its id."""
+        found = read_sealed(self.directory(id_) / CURVES / f"{name}.json", Curve, id_)
+        if found.record is not None and (own := _curve_name(found.record)) != name:
+            return Sealed(None, reason=f"{name}.json is another one's: {own}")
+        return found
+
+    def save_curve(self, curve: Curve) -> None:
+        write_sealed(self.directory(curve.id) / CURVES / f"{_curve_name(curve)}.json", curve)
+
+    def read_arrays(self, id_: str, name: str, owner: str) -> Sealed[Arrays]:
+        """What only pictures need: `spectra`, `hits-EVALUATION_ID`, `sample-SCORED`; `owner` is the id in it."""
+        return read_sealed(self.directory(id_) / ARRAYS / f"{name}.json", Arrays, owner)
+
+    def save_arrays(self, id_: str, name: str, arrays: Arrays) -> None:
+        write_sealed(self.directory(id_) / ARRAYS / f"{name}.json", arrays)
+
+    # Weights
+
+    def write_encoder(self, id_: str, data: bytes) -> EncoderFile:
+        """Keep the encoder's weights; what records it by."""
+        write_bytes(self.directory(id_) / ENCODER, data)
+        return EncoderFile(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+
+    def has_encoder(self, record: PretrainingRecord) -> bool:
+        """Whether the encoder that the record speaks of is there by its size; True where it has no weights."""
+        if record.encoder is None:
+            return record.status == "done"
+        try:
+            return (self.directory(record.id) / ENCODER).stat().st_size == record.encoder.size_bytes
+        except OSError:
+            return False
+
+    def read_encoder(self, record: PretrainingRecord) -> bytes | None:
+        """The weights, if they are those of the record; what is damaged is logged as a warning."""
+        data = _bytes(self.directory(record.id) / ENCODER)
+        if data is None or record.encoder is None:
+            return None
+        if hashlib.sha256(data).hexdigest() == record.encoder.sha256:
+            return data
+        _log.warning("%s is damaged or of another run: it is not used", self.directory(record.id) / ENCODER)
+        return None
+
+    def write_heads(self, id_: str, data: bytes) -> None:
+        write_bytes(self.directory(id_) / HEADS, data)
+
+    def read_heads(self, id_: str) -> bytes | None:
+        return _bytes(self.directory(id_) / HEADS)
+
+    def drop(self, id_: str, name: str) -> int:
+        """Remove one file of a directory (ENCODER, HEADS, CHECKPOINT), if it is there; the bytes that this freed."""
+        path = self.directory(id_) / name
+        try:
+            size = path.stat().st_size
+        except OSError:
+            return 0
+        _remove(path)
+        return size
+
+    # Work under way
+
+    def state(self, id_: str) -> State:
+        """`running` while a live process holds the lock (this one included), else by the record, else `interrupted` if
+        there is a checkpoint to go on from, else `pending`. Says nothing of evaluations."""
+        if self._locked(id_):
             return "running"
-        if (result := self.result(cell_id)) is not None:
-            return result.status
-        return "interrupted" if (self.directory(cell_id) / "checkpoint.pt").exists() else "pending"
+        if (record := self.pretraining(id_)) is not None:
+            return record.status
+        return "interrupted" if (self.directory(id_) / CHECKPOINT).is_file() else "pending"
 
-    def begin(self, cell: Cell) -> None:
-        """Note which cell the directory is for, and forget how far a dead process had come with it. Call it with the
-        lock held."""
-        self.drop_progress(cell.id)
-        text = json.dumps({"id": cell.id, "cell": cell.model_dump(mode="json")}, indent=2, sort_keys=True)
-        write_text(self.directory(cell.id) / "cell.json", text + "\n")
-
-    def save(self, result: Result) -> None:
-        """Write the result, in place of an older one. Call it with the lock held.
-
-        Raises:
-            ValueError: the id is not the cell's, or the result would not read back as the same cell's.
-        """
-        text = result.model_dump_json(indent=1)  # NaN in the diagnostics becomes null: JSON has no other word for it
-        read_back, reason = _parse(text.encode(), result.id)
-        if read_back is None:
-            raise ValueError(f"result of cell {result.id} not saved, since it would not be served again: {reason}")
-        write_text(self.directory(result.id) / "result.json", text + "\n")
+    def begin(self, pretraining: Pretraining) -> None:
+        """Note what the directory is for, and forget how far a dead process had come with it."""
+        self.drop_progress(pretraining.id)
+        text = json.dumps({"id": pretraining.id, "spec": pretraining.model_dump(mode="json")}, indent=2)
+        write_text(self.directory(pretraining.id) / SPEC, text + "\n")
 
     @contextlib.contextmanager
-    def lock(self, cell_id: str) -> Iterator[None]:
-        """Hold the cell for this process, without waiting. A process that dies, however, holds nothing any more.
+    def lock(self, id_: str) -> Iterator[None]:
+        """Hold the directory for this process, without waiting; a process that dies holds nothing any more. What killed
+        writers left in it is removed, and what stands in the way of our files is moved aside.
 
         Raises:
-            CellBusy: another process, or another thread of this one, holds it.
+            Busy: another process, or another thread of this one, holds it.
             StoreError: the directory cannot be written, or its file system has no locks.
         """
-        directory = self.directory(cell_id)
-        make_directory(directory)
-        lock = filelock.FileLock(directory / "lock", timeout=_PATIENCE_SECONDS, thread_local=False)
+        directory = self.directory(id_)
+        lock = filelock.FileLock(directory / LOCK, timeout=_PATIENCE_SECONDS, thread_local=False)
         try:
-            lock.acquire(poll_interval=0.02)
+            while True:
+                make_directory(directory)
+                _make_way([directory / LOCK] if (directory / LOCK).is_dir() else [])
+                lock.acquire(poll_interval=0.02)
+                if (directory / LOCK).exists():
+                    break
+                lock.release()  # its holder had removed the directory
         except filelock.Timeout as error:
-            raise CellBusy(
-                f"cell {cell_id} is being run by another process (its lock {directory / 'lock'} is held)"
-            ) from error
+            raise Busy(f"{id_} is being worked on by another process (its lock {directory / LOCK} is held)") from error
         except (OSError, NotImplementedError) as error:
             reason = error if isinstance(error, OSError) else OSError(str(error))
-            raise explained(reason, f"cannot lock cell {cell_id} in {directory}", directory) from error
+            raise explained(reason, f"cannot lock {id_} in {directory}", directory) from error
         try:
-            if isinstance(
-                lock, filelock.SoftFileLock
-            ):  # what filelock becomes where flock is missing; it outlives its owner
+            # what filelock becomes where flock is missing; it outlives its owner
+            if isinstance(lock, filelock.SoftFileLock):
                 raise StoreError(
-                    f"cannot lock cell {cell_id}: the file system of {directory} has no locks; choose another place"
+                    f"cannot lock {id_}: the file system of {directory} has no locks; choose another place"
                 )
-            sweep(directory)  # nobody else writes here now: what is left is a killed process's
+            for folder in (directory, *(directory / name for name in _FOLDERS)):
+                sweep(folder)  # nobody else writes here now: what is left is a killed process's
+            _make_way(_strangers(directory))
             yield
         finally:
             lock.release()
 
-    def write_checkpoint(self, cell_id: str, payload: bytes | bytearray | memoryview) -> None:
-        """Replace the cell's checkpoint; `torch.load` reads the file, `load_checkpoint` checks it too."""
-        digest = hashlib.sha256(payload).hexdigest()
-        seal = _SEAL % (cell_id.encode(), digest.encode())
-        write_bytes(self.directory(cell_id) / "checkpoint.pt", payload, seal)
+    def remove(self, id_: str) -> None:
+        """Remove a whole directory: first out of sight at once, then from the disk. Call it with the lock held."""
+        directory = self.directory(id_)
+        aside = self.root / f"{_REMOVED}{id_}-{secrets.token_hex(4)}"
+        try:
+            directory.rename(aside)
+        except OSError as error:
+            raise explained(error, f"cannot remove {directory}", self.root) from error
+        shutil.rmtree(aside, ignore_errors=True)
 
-    def load_checkpoint(self, cell_id: str) -> bytes | None:
-        """The payload last written for this cell; None if there is none, or if it is damaged or another cell's, which
-        is logged as a warning."""
-        path = self.directory(cell_id) / "checkpoint.pt"
+    def sweep_removed(self) -> None:
+        """Finish what killed processes began to remove."""
+        for path in self.root.glob(f"{_REMOVED}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def write_checkpoint(self, id_: str, payload: bytes | bytearray | memoryview) -> None:
+        """Replace the checkpoint; `torch.load` reads the file, `load_checkpoint` checks it too."""
+        digest = hashlib.sha256(payload).hexdigest()
+        seal = _SEAL % (id_.encode(), digest.encode())
+        write_bytes(self.directory(id_) / CHECKPOINT, payload, seal)
+
+    def load_checkpoint(self, id_: str) -> bytes | None:
+        """The payload last written; None if there is none, or if it is damaged or another one's, which is logged as a
+        warning."""
+        path = self.directory(id_) / CHECKPOINT
         data = _bytes(path)
         if data is None:
             return None
         payload, seal = data[:-_SEAL_LENGTH], data[-_SEAL_LENGTH:]
-        if seal == _SEAL % (cell_id.encode(), hashlib.sha256(payload).hexdigest().encode()):
+        if seal == _SEAL % (id_.encode(), hashlib.sha256(payload).hexdigest().encode()):
             return payload
         _log.warning("%s is damaged or belongs to another cell: it is not used, and training starts over", path)
         return None
 
-    def drop_checkpoint(self, cell_id: str) -> None:
-        """Remove the cell's checkpoint, if there is one. Call it with the lock held."""
-        _remove(self.directory(cell_id) / "checkpoint.pt")
+    def drop_checkpoint(self, id_: str) -> None:
+        """Remove the checkpoint, if there is one."""
+        self.drop(id_, CHECKPOINT)
 
-    def write_progress(self, cell_id: str, progress: RunProgress) -> None:
-        """Say where the running cell stands; not flushed to the disk. Call it with the lock held."""
+    def write_progress(self, id_: str, progress: RunProgress) -> None:
+        """Say where the work stands; not flushed to the disk."""
         data = progress.model_dump_json().encode()
-        write_bytes(self.directory(cell_id) / "progress.json", data, durable=False)
+        write_bytes(self.directory(id_) / PROGRESS, data, durable=False)
 
-    def read_progress(self, cell_id: str) -> RunProgress | None:
-        """Where a running cell stands; None if no live process holds its lock, or it has not said anything yet."""
-        data = _bytes(self.directory(cell_id) / "progress.json")
-        if data is None or not self._locked(cell_id):
+    def read_progress(self, id_: str) -> RunProgress | None:
+        """Where running work stands; None if no live process holds its lock, or it has not said anything yet."""
+        data = _bytes(self.directory(id_) / PROGRESS)
+        if data is None or not self._locked(id_):
             return None
         try:
             return RunProgress.model_validate_json(data)
         except ValidationError:  # of another version of this harness
             return None
 
-    def drop_progress(self, cell_id: str) -> None:
-        """Remove what was said of a cell that runs no more. Call it with the lock held."""
-        _remove(self.directory(cell_id) / "progress.json")
+    def drop_progress(self, id_: str) -> None:
+        """Remove what was said of work that runs no more."""
+        _remove(self.directory(id_) / PROGRESS)
 
-    def _read(self, cell_id: str) -> tuple[Result | None, str | None]:
-        data = _bytes(self.directory(cell_id) / "result.json")
-        return (None, "it has no result yet") if data is None else _parse(data, cell_id)
-
-    def _locked(self, cell_id: str) -> bool:
+    def _locked(self, id_: str) -> bool:
         """Whether a process holds the lock; a shared look that neither writes nor disturbs other lookers."""
         try:
-            file = (self.directory(cell_id) / "lock").open("rb")
-        except OSError:  # no lock file: nobody ever ran it
+            file = (self.directory(id_) / LOCK).open("rb")
+        except OSError:  # no lock file: nobody ever worked here
             return False
         with file:
             try:
@@ -203,24 +317,27 @@ class Store:
         return False
 
 
-def _parse(data: bytes, cell_id: str) -> tuple[Result | None, str | None]:
-    """The result in `data` if it may be served for `cell_id`, else the reason why it may not."""
-    try:
-        raw = json.loads(data)
-    except ValueError:
-        return None, "result.json is truncated or not JSON"
-    if not isinstance(raw, dict) or raw.get("version") != RESULT_VERSION:
-        found = raw.get("version") if isinstance(raw, dict) else None
-        return None, f"result.json has schema version {found!r}, and this harness reads {RESULT_VERSION}"
-    try:
-        result = Result.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return None, f"result.json does not fit the schema at {where}: {first['msg']} (cell schema {SCHEMA_VERSION})"
-    if result.id != cell_id or result.cell.id != cell_id:
-        return None, f"result.json is another cell's: its id is {result.id}, that of its content {result.cell.id}"
-    return result, None
+def _curve_name(curve: Curve) -> str:
+    return curve.monitor.id if curve.monitor else TRAINING_CURVE
+
+
+def _strangers(directory: Path) -> list[Path]:
+    """Directories where our files belong, and files where our folders do."""
+    folders = [directory / name for name in _FOLDERS]
+    files = [directory / name for name in _FILES]
+    files += [path for folder in folders if folder.is_dir() for path in folder.glob("*.json")]
+    wrong = [folder for folder in folders if folder.exists() and not folder.is_dir()]
+    return wrong + [file for file in files if file.is_dir()]
+
+
+def _make_way(strangers: Iterable[Path]) -> None:
+    for path in strangers:
+        aside = path.with_name(f"{path.name}.aside-{secrets.token_hex(4)}")
+        try:
+            path.rename(aside)
+        except OSError as error:
+            raise explained(error, f"cannot move {path} aside", path.parent) from error
+        _log.warning("%s is nothing that belongs there: it was moved to %s", path, aside)
 
 
 def _remove(path: Path) -> None:
@@ -233,7 +350,7 @@ def _remove(path: Path) -> None:
 def _bytes(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:
         raise explained(error, f"cannot read {path}", path.parent) from error

@@ -17,6 +17,7 @@ from harness.suite.nodes import Node, Problem, nested, plain, problem
 from harness.suite.problems import validate
 
 Path = tuple[str, ...]
+QUESTIONS = ("monitors", "evaluations")
 
 
 class Ambiguous(ValueError):
@@ -75,19 +76,20 @@ def _walk(tree: Node, path: Path = ()) -> Iterator[Path]:
 def locate(name: str, tree: Node) -> Path | None:
     """Where the field of that name stands in a cell's tree, or None if the cell has none.
 
-    Top-level fields win over deeper ones; fields of the evaluation are found by a bare name only where no other part
-    has it. Raises Ambiguous if several fields answer to the name.
+    Top-level fields win over deeper ones; fields of evaluations are found by a bare name only where no other part has
+    it, those of monitors only where no evaluation has it. Raises Ambiguous if several fields answer to the name.
     """
     name = ALIASES.get(name, name)
     path = tuple(name.split("."))
     if tree.find(path) is not None:
         return path
     if len(path) > 1:
-        possible = path in cell_paths() and path[0] != "settings"
+        possible = (path in cell_paths() and path[0] != "settings") or path[0] in QUESTIONS
         top = tree.find(path[:1])
         return path if possible and top is not None and isinstance(top.value, dict) else None
     found = [place for place in _walk(tree) if place[-1] == name]
-    found = [place for place in found if place[0] != "evaluation"] or found
+    for last in QUESTIONS:
+        found = [place for place in found if place[0] != last] or found
     if len(found) > 1:
         listed = ", ".join(f"`{'.'.join(place)}`" for place in found)
         raise Ambiguous(f"`{name}` stands for several fields; write one of {listed}")

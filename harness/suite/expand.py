@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
+from harness.suite.assemble import assemble, cannot_run, question_name
 from harness.suite.axes import Axis, Path, layer, read_axis
-from harness.suite.catalogue import DatasetLike, MethodLike, SettingsLike, pretrain_images
-from harness.suite.cell import Cell, DatasetSpec
-from harness.suite.names import check_axes, check_claims, check_names, check_rules, dataset_name, method_name
-from harness.suite.nodes import Node, Problem, SuiteError
+from harness.suite.facts import Catalogue, Facts
+from harness.suite.fields import suggestion
+from harness.suite.names import (
+    check_axes,
+    check_claims,
+    check_metrics,
+    check_names,
+    check_rules,
+    dataset_name,
+    method_name,
+)
+from harness.suite.nodes import Node, Problem, SuiteError, problem
 from harness.suite.planned import Expansion, Placed, Planned, Skipped
-from harness.suite.problems import validate
 from harness.suite.resolve import Pairing
 from harness.suite.suite import Suite
 
-Fingerprint = Callable[[DatasetSpec], str | None]
-"""Of the local copy of a dataset; None where there is none."""
 _NOTHING = Node({})
 
 
-def expand(
-    suite: Suite,
-    catalogue: Mapping[str, MethodLike],
-    datasets: Mapping[str, DatasetLike],
-    fingerprint: Fingerprint,
-) -> Expansion:
+def expand(suite: Suite, catalogue: Catalogue, facts: Facts) -> Expansion:
     """Every cell of a suite, in the order in which its methods, datasets and axes are written.
+
+    Args:
+        catalogue: the extensions that it may name.
+        facts: the content of the data and weights that it names.
 
     Raises:
         SuiteError: with every name, value and setting that is wrong, located by file and line.
     """
-    return _Expander(suite, catalogue, datasets, fingerprint).expansion()
+    return _Expander(suite, catalogue, facts).expansion()
 
 
 @dataclass(frozen=True)
@@ -47,16 +52,9 @@ class _Crossed:
 class _Expander:
     """Holds what is looked up while a suite is expanded, and the problems found."""
 
-    def __init__(
-        self,
-        suite: Suite,
-        catalogue: Mapping[str, MethodLike],
-        datasets: Mapping[str, DatasetLike],
-        fingerprint: Fingerprint,
-    ) -> None:
-        self.suite, self.catalogue, self.datasets, self.fingerprint = suite, catalogue, datasets, fingerprint
+    def __init__(self, suite: Suite, catalogue: Catalogue, facts: Facts) -> None:
+        self.suite, self.catalogue, self.facts = suite, catalogue, facts
         self.problems: list[Problem] = []
-        self.fingerprints: dict[int, tuple[Node, str | None]] = {}
         self.used: dict[str | None, set[str]] = {None: set()}  # axes that some cell has: global, and by method label
         self.fixed: set[str] = set()  # names set on the command line that some cell has
         self.axes = self.read_axes(suite.root)
@@ -73,7 +71,7 @@ class _Expander:
         return axes
 
     def expansion(self) -> Expansion:
-        self.problems += check_names(self.suite, self.catalogue, self.datasets)
+        self.problems += check_names(self.suite, self.catalogue)
         placed: list[Placed] = []
         pairings: list[Pairing] = []
         own_axes: list[str] = []
@@ -90,20 +88,40 @@ class _Expander:
         names = [*(axis.name for axis in self.axes), *own_axes]
         known = [] if self.problems else placed
         self.problems += check_rules(self.suite, names, pairings, known)
-        self.problems += check_claims(self.suite, self.datasets, known)
+        self.problems += check_claims(self.suite, self.catalogue.datasets, known)
+        metrics = self.metrics(known)
+        self.problems += check_metrics(self.suite, metrics) if known else []
         if self.problems:
             raise SuiteError(self.problems)
-        return self.collected(placed)
+        return self.collected(placed, metrics)
+
+    def metrics(self, placed: Sequence[Placed]) -> dict[str, str]:
+        """Every metric that a cell has, with its heading; the first of each evaluation before all others. Of equal
+        headings all but the first name their evaluation."""
+        first: dict[str, tuple[str, str]] = {}
+        others: dict[str, tuple[str, str]] = {}
+        for here in placed:
+            for label, question in here.cell.evaluations.items():
+                probe = self.catalogue.probes[question.probe]
+                classes = self.facts.dataset(question.train.name).classes
+                measured = probe.metrics(probe.settings.model_validate(question.settings), classes)
+                for number, metric in enumerate(measured):
+                    name = f"{label}_{metric.name}"
+                    (others if number else first).setdefault(name, (metric.title, label))
+        headings: dict[str, str] = {}
+        for name, (title, label) in {**first, **others}.items():
+            headings[name] = f"{title} ({label})" if title in headings.values() else title
+        return headings
 
     def pairings(self, label: str, row: Node) -> Iterator[Pairing]:
         """The method on each dataset; those whose settings are not valid become problems."""
-        entry = self.catalogue.get(str(method_name(label, row).value))
+        entry = self.catalogue.methods.get(str(method_name(label, row).value))
         for dataset, dataset_row in self.suite.root.entries.get("datasets", _NOTHING).entries.items():
-            info = self.datasets.get(str(dataset_name(dataset, dataset_row).value))
+            info = self.catalogue.datasets.get(str(dataset_name(dataset, dataset_row).value))
             if entry is None or info is None:
                 continue
             try:
-                yield Pairing(self.suite, label, entry, dataset, info)
+                yield Pairing(self.suite, label, entry, dataset, info, self.catalogue.probes)
             except SuiteError as error:
                 self.problems += error.problems
 
@@ -117,14 +135,27 @@ class _Expander:
             except SuiteError as error:
                 self.problems += error.problems
                 continue
-            cell = self.cell(pairing, tree)
-            if cell is not None:
+            fields, problems = pairing.fields(tree)
+            problems += self.unknown_datasets(tree)
+            self.problems += problems
+            if fields is not None and not problems:
                 axes = {
                     here.axis.key: value
                     for here, (value, _) in zip(crossed, combination, strict=True)
                     if len(here.values) > 1
                 }
-                yield Placed(cell, pairing.label, pairing.dataset, axes)
+                yield Placed(assemble(fields, self.catalogue, self.facts), fields, pairing.label, pairing.dataset, axes)
+
+    def unknown_datasets(self, tree: Node) -> list[Problem]:
+        """Datasets of evaluations that there are not."""
+        named = [
+            name
+            for part in ("evaluations", "monitors")
+            for question in tree.entries[part].entries.values()
+            if (name := question.entries.get("dataset")) and name.value not in (None, *self.catalogue.datasets)
+        ]
+        known = self.catalogue.datasets
+        return [problem(n, f"there is no dataset `{n.value}`; {suggestion(str(n.value), known)}") for n in named]
 
     def crossed(self, pairing: Pairing, own: Sequence[Axis]) -> list[_Crossed]:
         """The axes that this pairing has: global ones, then its own, which replace global ones of the same field."""
@@ -151,22 +182,11 @@ class _Expander:
             found[("seed",)] = _Crossed(self.seeds, values)
         return list(found.values())
 
-    def cell(self, pairing: Pairing, tree: Node) -> Cell | None:
-        """The tree as a cell with its dataset's fingerprint; problems are collected."""
-        values = tree.entries["dataset"]
-        if id(values) not in self.fingerprints:  # the node is kept with the answer, so that no id is ever used again
-            spec, problems = validate(DatasetSpec, values, pairing.row)
-            self.problems += problems
-            self.fingerprints[id(values)] = values, self.fingerprint(spec) if spec else None
-        cell, problems = pairing.cell(tree, self.fingerprints[id(values)][1])
-        self.problems += problems
-        return cell
-
     def check_command_line(self, pairings: Sequence[Pairing]) -> None:
         names = [(name, node) for name, node in self.suite.fixed if name not in self.fixed]
         self.problems += check_axes([Axis(name, node, (), False) for name, node in names], (), pairings)
 
-    def collected(self, placed: Sequence[Placed]) -> Expansion:
+    def collected(self, placed: Sequence[Placed], metrics: Mapping[str, str]) -> Expansion:
         """Each cell once under each label, sorted into those that run and those that cannot."""
         planned, skipped = [], []
         seen = set()
@@ -177,31 +197,41 @@ class _Expander:
             seen.add(place)
             reason = self.reason(here)
             if reason:
-                skipped.append(Skipped(here.cell, here.label, here.dataset, here.axes, reason=reason))
+                skipped.append(Skipped(here.cell, here.fields, here.label, here.dataset, here.axes, reason=reason))
             else:
-                missing = _missing_data(here.cell.dataset)
-                planned.append(Planned(here.cell, here.label, here.dataset, here.axes, missing_data=missing))
-        return Expansion(tuple(planned), tuple(skipped))
+                missing = self.missing_data(here)
+                planned.append(
+                    Planned(here.cell, here.fields, here.label, here.dataset, here.axes, missing_data=missing)
+                )
+        return Expansion(tuple(planned), tuple(skipped), metrics, _renamed(placed))
 
     def reason(self, here: Placed) -> str | None:
         """Why a cell cannot or shall not run."""
-        cell, entry = here.cell, self.catalogue[here.cell.method]
         for rule in self.suite.content.skip:
             if here.matches(rule.model_extra or {}):
                 return rule.reason
-        return cannot_run(cell, entry, self.datasets[cell.dataset.name])
+        return cannot_run(here.fields, here.cell, self.catalogue, self.facts)
+
+    def missing_data(self, here: Placed) -> str | None:
+        """What to do to get the data that a cell reads, where it is not here."""
+        source = here.cell.pretraining.source
+        sources = [source] if source else []
+        questions = (*here.cell.evaluations.values(), *here.cell.monitors.values())
+        sources += [part for question in questions for part in (question.train, question.scored)]
+        names = [n for n in dict.fromkeys(part.name for part in sources) if not self.facts.dataset(n).here]
+        if not names:
+            return None
+        return "; ".join(f"{name} is not on this machine: `harness data prepare {name}`" for name in names)
 
 
-def cannot_run(cell: Cell, entry: MethodLike, info: DatasetLike) -> str | None:
-    """Why a cell would fail if it were run; None if nothing is known against it."""
-    if cell.views is not None and cell.views < entry.min_views:
-        return f"{cell.method} needs at least {entry.min_views} views, not {cell.views}"
-    settings = cast(SettingsLike, entry.settings.model_validate(cell.settings))
-    if cell.views is not None and cell.batch_size is not None:
-        why = settings.problem(cell.views, cell.batch_size)
-        if why:
-            return why
-    return _too_few_images(cell, info)
+def _renamed(placed: Sequence[Placed]) -> dict[str, str]:
+    """Labels of evaluations that no cell has, and what every cell has in their place."""
+    names: dict[str, set[str]] = {}
+    for here in placed:
+        for label, asked in here.fields.evaluations.items():
+            if asked is not None:
+                names.setdefault(label, set()).add(question_name(label, asked.model_extra or {}))
+    return {label: name for label, (name, *others) in names.items() if not others and name != label}
 
 
 def _covers(layer: Node, path: Path) -> bool:
@@ -214,20 +244,3 @@ def _covers(layer: Node, path: Path) -> bool:
             return False
         node = node.value[step]
     return True
-
-
-def _too_few_images(cell: Cell, info: DatasetLike) -> str | None:
-    images = pretrain_images(info, cell.dataset.validation_fraction)
-    wanted = cell.dataset.train_images
-    if images is not None and wanted is not None and wanted > images:
-        return f"train_images is {wanted}, but {cell.dataset.name} has only {images} to train on"
-    images = wanted if wanted is not None else images
-    if images is not None and cell.batch_size is not None and cell.batch_size > images:
-        return f"a batch of {cell.batch_size} images is larger than the {images} that {cell.dataset.name} is trained on"
-    return None
-
-
-def _missing_data(spec: DatasetSpec) -> str | None:
-    if spec.fingerprint is not None:
-        return None
-    return f"{spec.name} is not on this machine: `harness data prepare {spec.name}`"

@@ -1,6 +1,6 @@
 """The fields of a model as names: its keys, their paths, and its partial form, in which every field may be left out.
 
-Owns what a suite may say of a cell, derived from the cell's own models so that the two cannot drift apart.
+Owns what a suite may say of a cell, derived from the row's own models so that the two cannot drift apart.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from operator import or_
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
-from harness.suite.cell import Cell, Frozen
+from harness.spec.identity import Frozen
+from harness.suite.row import RowFields
 
-NOT_WRITTEN: dict[type[BaseModel], set[str]] = {Cell: {"schema_version", "method"}}  # of a cell, but never an override
-FILLED_IN = {"fingerprint"}  # by the harness
+NOT_WRITTEN: dict[type[BaseModel], set[str]] = {RowFields: {"method"}}  # of a cell, but never an override
 ALIASES = {"d": "views", "seeds": "seed"}  # other names of axes
 MOST_LISTED = 16  # names in a message
 
@@ -28,9 +28,16 @@ def partial(model: type[BaseModel]) -> type[BaseModel]:
     """The model with every field optional, at every depth: what may be written to override a part of it."""
     fields: dict[str, Any] = {}
     for name, info in model.model_fields.items():
-        if name not in NOT_WRITTEN.get(model, ()) and name not in FILLED_IN:
+        if name not in NOT_WRITTEN.get(model, ()):
             fields[name] = (_annotation(info), _default(info))
-    return create_model(f"Partial{model.__name__}", __base__=Frozen, __doc__=model.__doc__, **fields)
+    base = _Open if model.model_config.get("extra") == "allow" else Frozen
+    return create_model(f"Partial{model.__name__}", __base__=base, __doc__=model.__doc__, **fields)
+
+
+class _Open(Frozen):
+    """Base of partial models that have keys of which another model knows (a probe's own settings)."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 def _annotation(info: FieldInfo) -> Any:
@@ -51,6 +58,9 @@ def _partial_type(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, UnionType):
         choices = [_partial_type(choice) for choice in get_args(annotation)]
         return reduce(or_, choices)
+    if get_origin(annotation) is dict:
+        key, value = get_args(annotation)
+        return dict.__class_getitem__((key, _partial_type(value)))
     return annotation
 
 
@@ -91,17 +101,19 @@ def _is_model(annotation: Any) -> bool:
 
 
 def paths_of(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every field of a model and of the models inside it, as paths; outer before inner."""
+    """Every field of a model and of the models inside it, as paths; outer before inner. What the user names, as in
+    `evaluations`, is called NAME."""
     for name, info in model.model_fields.items():
         yield (*prefix, name)
+        named = any(get_origin(part) is dict for part in _choices(info.annotation))
         for inner in models_in(info.annotation):
-            yield from paths_of(inner, (*prefix, name))
+            yield from paths_of(inner, (*prefix, name, "NAME") if named else (*prefix, name))
 
 
 @cache
 def cell_paths() -> frozenset[tuple[str, ...]]:
     """Every field of a cell that a suite may write."""
-    return frozenset(paths_of(partial(Cell)))
+    return frozenset(paths_of(partial(RowFields)))
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

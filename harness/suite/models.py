@@ -1,6 +1,6 @@
 """What a suite file may say, as models: the shape of the YAML, key by key. Owns no file and resolves nothing.
 
-Overrides of a cell are the partial form of `Cell` itself; whatever names methods or datasets is checked in `names`.
+Overrides of a cell are the partial form of `RowFields`; whatever names methods or datasets is checked in `names`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from harness.suite.cell import Cell, Frozen
+from harness.spec.collapse import CollapseRule
+from harness.spec.identity import Frozen
 from harness.suite.claim_language import ClaimText
 from harness.suite.fields import partial
-from harness.suite.metrics import METRICS as METRICS
 from harness.suite.metrics import Metric
+from harness.suite.row import RowFields
 from harness.suite.search import SweepSpec
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         """Any fields of a cell but its method, each optional."""
 
 else:
-    Overrides = partial(Cell)
+    Overrides = partial(RowFields)
     Overrides.__doc__ = "Any fields of a cell but its method, each optional."
 
 CostColumn = Literal[
@@ -96,8 +97,8 @@ class TableSpec(Frozen):
     """Likewise."""
     where: dict[str, Any] = Field(default={})
     """Only the cells that match, as in a skip rule."""
-    metrics: tuple[Metric, ...] = ("linear_top1", "knn5_top1")
-    """linear_top1, linear_top5, lbfgs_top1, or knn5_top1 (any k)."""
+    metrics: tuple[Metric, ...] = ()
+    """NAME_METRIC, such as `linear_top1` of the evaluation `linear`; by default the first of each evaluation."""
     cost: tuple[CostColumn, ...] = ("views_seen", "train_seconds")
     """Cost columns."""
     baseline: str | None = None
@@ -106,8 +107,6 @@ class TableSpec(Frozen):
 
     @model_validator(mode="after")
     def _readable(self) -> TableSpec:
-        if not self.metrics:
-            raise ValueError("a table needs at least one of `metrics`")
         if self.layout == "grid" and not (len(self.rows) == len(self.columns) == 1):
             raise ValueError(
                 "a grid has one axis in `rows` and one in `columns`, such as rows: [d], columns: [sub_batch_size]"
@@ -136,6 +135,8 @@ class PresetContent(Frozen):
     claims: tuple[ClaimText, ...] = ()
     """What a paper claims, and the run answers: `A > B on knn5_top1`, `A not better than B`, `A equals B within 0.5`,
     `A collapses`, `A reaches 80 % of its final k-NN earlier than B`. A and B are rows, such as `w_mse d=4`."""
+    collapse: CollapseRule = CollapseRule()
+    """When a run is called collapsed: a rule of the analysis, which changes no id."""
     sweep: SweepSpec | None = None
     """What `harness sweep` searches."""
     method_files: tuple[str, ...] = ()

@@ -10,10 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pydantic import BaseModel
 
 from harness.suite.axes import Ambiguous, Axis, locate, names_in
-from harness.suite.catalogue import DatasetLike, MethodLike
 from harness.suite.claim_language import parse, selected
+from harness.suite.facts import Catalogue
 from harness.suite.fields import models_in, suggestion
-from harness.suite.metrics import METRICS
 from harness.suite.nodes import Node, Problem, problem
 from harness.suite.planned import Placed
 from harness.suite.resolve import Pairing
@@ -32,11 +31,10 @@ def dataset_name(label: str, row: Node) -> Node:
     return row.find(["dataset", "name"]) or Node(label, row.mark, row.path)
 
 
-def check_names(
-    suite: Suite, catalogue: Mapping[str, MethodLike], datasets: Mapping[str, DatasetLike]
-) -> list[Problem]:
+def check_names(suite: Suite, known: Catalogue) -> list[Problem]:
     """Methods, datasets and shared settings that there are not."""
     problems = []
+    catalogue, datasets = known.methods, known.datasets
     rows = suite.root.entries.get("methods", _NOTHING).entries
     for label, row in rows.items():
         name = method_name(label, row)
@@ -44,9 +42,8 @@ def check_names(
             problems.append(
                 problem(name, f"there is no method `{name.value}`; {suggestion(str(name.value), catalogue)}")
             )
-        known = {*suite.known_datasets, *datasets}
         for dataset, overrides in row.entries.get("datasets", _NOTHING).entries.items():
-            if dataset not in known:
+            if dataset not in {*suite.known_datasets, *datasets}:
                 hint = suggestion(dataset, sorted(suite.known_datasets), "datasets of this suite")
                 problems.append(problem(overrides, f"there is no dataset `{dataset}` in this suite; {hint}"))
     for label, row in suite.root.entries.get("datasets", _NOTHING).entries.items():
@@ -55,7 +52,10 @@ def check_names(
             message = f"there is no dataset `{name.value}`; {suggestion(str(name.value), datasets)}"
             problems.append(problem(name, message))
     used = [str(method_name(label, row).value) for label, row in rows.items()]
-    return problems + _check_shared_settings(suite, [catalogue[name].settings for name in used if name in catalogue])
+    mine = [catalogue[name].settings for name in used if name in catalogue]
+    if mine and not any(model.model_fields for model in mine):  # controls alone, whose suite may include a recipe
+        mine = [entry.settings for entry in catalogue.values()]
+    return problems + _check_shared_settings(suite, mine)
 
 
 def _check_shared_settings(suite: Suite, models: Sequence[type[BaseModel]]) -> list[Problem]:
@@ -134,7 +134,7 @@ def check_claims(suite: Suite, datasets: Iterable[str], placed: Sequence[Placed]
     """
     gone = suite.known_methods - {here.label for here in placed}
     rows = list(dict.fromkeys([*(here.label for here in placed), *(here.row for here in placed)]))
-    places = [*dict.fromkeys([*sorted(suite.known_datasets), *METRICS, "every dataset"])]
+    places = [*dict.fromkeys([*sorted(suite.known_datasets), "every dataset"])]
     problems = []
     for node in suite.root.entries.get("claims", _NOTHING).items:
         claim = parse(str(node.value))
@@ -147,3 +147,28 @@ def check_claims(suite: Suite, datasets: Iterable[str], placed: Sequence[Placed]
                 message = f"there is no dataset or metric `{name}`; {suggestion(name, places)}"
                 problems.append(problem(node, message))
     return problems
+
+
+def check_metrics(suite: Suite, metrics: Mapping[str, str]) -> list[Problem]:
+    """Metrics in tables, references, claims and the sweep that no evaluation of the suite gives.
+
+    What the command line changed may have taken one away: tables then show it as not measured.
+    """
+    if suite.fixed:
+        return []
+    named: list[tuple[str, Node]] = []
+    for table in suite.root.entries.get("tables", _NOTHING).items:
+        named += [(str(node.value), node) for node in table.entries.get("metrics", _NOTHING).items]
+        for reference in table.entries.get("references", _NOTHING).items:
+            named += [(str(node.value), node) for key, node in reference.entries.items() if key == "metric"]
+    for node in suite.root.entries.get("claims", _NOTHING).items:
+        claim = parse(str(node.value))
+        if claim.kind not in ("collapses", "does not collapse", "earlier"):
+            named.append((claim.metric, node))
+    metric = suite.root.find(["sweep", "metric"])
+    named += [(str(metric.value), metric)] if metric is not None else []
+    return [
+        problem(node, f"no evaluation of this suite gives `{name}`; {suggestion(name, metrics)}")
+        for name, node in named
+        if name not in metrics
+    ]

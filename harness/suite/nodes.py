@@ -92,9 +92,12 @@ def nested(path: Sequence[str], leaf: Node) -> Node:
 
 
 def other_kind(base: Node, top: Node) -> bool:
-    """Whether both are mappings that state their `kind`, and not the same."""
-    kinds = base.entries.get("kind"), top.entries.get("kind")
-    return kinds[0] is not None and kinds[1] is not None and kinds[0].value != kinds[1].value
+    """Whether both are mappings that state their `kind` (of a part) or `probe` (of a question), and not the same."""
+    for key in ("kind", "probe"):
+        below, above = base.entries.get(key), top.entries.get(key)
+        if below is not None and above is not None and below.value != above.value:
+            return True
+    return False
 
 
 def merge(base: Node | None, top: Node) -> Node:

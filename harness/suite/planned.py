@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from harness.spec.models import Cell
 from harness.suite.axes import ALIASES, locate
-from harness.suite.cell import Cell
 from harness.suite.nodes import Node, marked, plain
+from harness.suite.row import RowFields
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Placed:
     """A cell and its place in the suite."""
 
     cell: Cell
+    fields: RowFields
+    """What the suite says of it, every default written out."""
     label: str
     """Of the method."""
     dataset: str
@@ -33,12 +36,12 @@ class Placed:
 
     @cached_property
     def id(self) -> str:
-        """The cell's id."""
+        """The cell's id: of its pretraining, evaluations and monitors together."""
         return self.cell.id
 
     @cached_property
     def _tree(self) -> Node:
-        return marked(self.cell.model_dump(mode="json"))
+        return marked(self.fields.model_dump(mode="json"))
 
     def value(self, name: str) -> Any:
         """What the cell has under a name: `method` and `dataset` (labels), an axis, or a field; None if it has none.
@@ -56,7 +59,7 @@ class Placed:
 
     def matches(self, rule: Mapping[str, Any]) -> bool:
         """Whether every key of the rule has the value, or one of the values, that the rule gives."""
-        names = {"method": self.cell.method, "dataset": self.cell.dataset.name}  # a name will do for a label
+        names = {"method": self.cell.method, "dataset": self.cell.dataset}  # a name will do for a label
         for key, wanted in rule.items():
             choices = wanted if isinstance(wanted, list | tuple) else [wanted]
             if self.value(key) not in choices and names.get(key, _ABSENT) not in choices:
@@ -88,6 +91,10 @@ class Expansion:
 
     planned: tuple[Planned, ...]
     skipped: tuple[Skipped, ...]
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """Every metric that some cell has, with its heading; the first of each evaluation come first."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Evaluations that are called otherwise than the files say, since `knn5` with another k is not `knn5`."""
 
     @property
     def cells(self) -> tuple[Cell, ...]:

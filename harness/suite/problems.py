@@ -92,7 +92,11 @@ def _instead(name: str, keys: Sequence[str]) -> str:
     if ALIASES.get(name) in keys:
         return f"write `{ALIASES[name]}` here"
     if nearest(name, keys) is None and "optimiser" in keys:  # a field of a cell, without the part it stands in
-        deeper = [".".join(path) for path in sorted(cell_paths(), key=len) if path[-1] == name and path[0] in keys]
+        deeper = [
+            ".".join(path)
+            for path in sorted(cell_paths(), key=lambda path: (len(path), path))
+            if path[-1] == name and path[0] in keys
+        ]
         if deeper:
             return f"did you mean {' or '.join(f'`{path}`' for path in deeper)}?"
     return suggestion(name, keys, "valid keys")

@@ -1,4 +1,4 @@
-"""One labelled method on one dataset: the layers of a suite become a cell, every default written out.
+"""One labelled method on one dataset: the layers of a suite become a row's fields, every default written out.
 
 Owns the order of precedence: built-in defaults, the dataset's own, the suite's defaults, the dataset's row, the
 method's row, the method's row for the dataset, axes, the suite's overrides, the command line. Crosses nothing.
@@ -7,14 +7,17 @@ method's row, the method's row for the dataset, axes, the suite's overrides, the
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from harness.suite.axes import Ambiguous, Path, locate, names_in
-from harness.suite.catalogue import DatasetLike, MethodLike
-from harness.suite.cell import AugmentationSpec, BackboneSpec, Cell, EvaluationSpec, OptimiserSpec, ScheduleSpec
-from harness.suite.nodes import Node, Problem, SuiteError, marked, merge, nested, other_kind, problem
+from harness.spec.models import Augmentation, Optimiser, Schedule
+from harness.suite.assemble import fields_without_use, question_name
+from harness.suite.axes import QUESTIONS, Ambiguous, Path, locate, names_in
+from harness.suite.facts import DatasetLike, MethodLike, ProbeLike
+from harness.suite.fields import suggestion
+from harness.suite.nodes import Node, Problem, SuiteError, marked, merge, nested, other_kind, plain, problem
 from harness.suite.problems import validate
+from harness.suite.row import TRAINING_FIELDS, BackboneFields, EvaluationFields, MonitorFields, RowFields
 from harness.suite.suite import Suite
 
 NOT_A_CELL = ("method", "datasets", "axes")  # keys of a method's row that are not fields of a cell
@@ -23,20 +26,21 @@ _NOTHING = Node({})
 
 def _built_in() -> Node:
     specs = {
-        "backbone": BackboneSpec(),
-        "augmentation": AugmentationSpec(),
-        "optimiser": OptimiserSpec(),
-        "schedule": ScheduleSpec(),
-        "evaluation": EvaluationSpec(),
+        "backbone": BackboneFields(),
+        "augmentation": Augmentation(),
+        "optimiser": Optimiser(),
+        "schedule": Schedule(),
     }
     parts = {name: spec.model_dump(mode="json") for name, spec in specs.items()}
     single = {
-        "data_parallel_width": 1,
         "views": 2,
         "epochs": None,
         "batch_size": None,
         "precision": "float32",
         "seed": 0,
+        "split": "test",
+        "evaluations": {"linear": {"probe": "linear"}, "knn5": {"probe": "knn", "k": 5}},
+        "monitors": {},
     }
     return marked({**parts, **single, "dataset": {}, "settings": {}})
 
@@ -48,7 +52,6 @@ def of_dataset(info: DatasetLike) -> Node:
     """The fields of a cell that the dataset's own protocol gives."""
     values = {
         "name": info.name,
-        "fingerprint": None,
         "image_size": info.image_size,
         "channels": info.channels,
         "mean": list(info.mean),
@@ -86,8 +89,18 @@ class Pairing:
     `tree` is the cell's tree without any axis; `last` holds the layers that win over every axis.
     """
 
-    def __init__(self, suite: Suite, label: str, entry: MethodLike, dataset: str, info: DatasetLike) -> None:
+    def __init__(
+        self,
+        suite: Suite,
+        label: str,
+        entry: MethodLike,
+        dataset: str,
+        info: DatasetLike,
+        probes: Mapping[str, ProbeLike],
+    ) -> None:
         self.suite, self.label, self.entry, self.dataset, self.info = suite, label, entry, dataset, info
+        self.probes = probes
+        self.without_use = fields_without_use(entry)
         self.row = suite.root.find(["methods", label]) or _NOTHING
         shared = [suite.root.find(["defaults"]), suite.root.find(["datasets", dataset])]
         own = [self.row.without(*NOT_A_CELL), self.row.find(["datasets", dataset])]
@@ -95,13 +108,16 @@ class Pairing:
         self._shared = [found for layer in shared if layer and (found := layer.entries.get("settings"))]
         self._own = [found for layer in own if layer and (found := layer.entries.get("settings"))]
         self._settings: dict[tuple[int, ...], tuple[Sequence[Node], Node]] = {}
+        self._questions: dict[int, tuple[Node, Node]] = {}
         self._base = merge(BUILT_IN_CELL, of_dataset(info))
         for layer in [*shared, *own]:
             self._base = merge(self._base, layer.without("settings")) if layer is not None else self._base
         self.last: tuple[Node, ...] = ()
         self.tree = self.resolved(())
-        overrides = suite.root.find(["overrides"])
-        self.last = (*([self.for_this(overrides)] if overrides else []), *self._command_line())
+        if (overrides := suite.root.find(["overrides"])) is not None:
+            self.last = (self.for_this(overrides),)
+            self.tree = self.resolved(())
+        self.last = (*self.last, *self._command_line())
         self.tree = self.resolved(())
 
     def _command_line(self) -> list[Node]:
@@ -118,7 +134,7 @@ class Pairing:
             path = locate(name, self.tree)
         except Ambiguous as error:
             raise SuiteError([problem(written, str(error))]) from error
-        return path if path is not None and path[0] not in self.entry.unused else None
+        return path if path is not None and path[0] not in self.without_use else None
 
     def names(self) -> list[str]:
         """Every name of a field that this method's cells have."""
@@ -129,11 +145,11 @@ class Pairing:
             path = locate(name, self.tree)
         except Ambiguous:
             return True
-        return path is not None and path[0] not in self.entry.unused
+        return path is not None and path[0] not in self.without_use
 
     def for_this(self, overrides: Node, switch_on: bool = False) -> Node:
         """Overrides meant for several methods, without the settings that this one does not have and unused fields."""
-        kept = overrides.without(*self.entry.unused)
+        kept = overrides.without(*self.without_use)
         settings = overrides.entries.get("settings")
         if settings is None:
             return kept
@@ -151,7 +167,44 @@ class Pairing:
         key = tuple(map(id, settings))
         if key not in self._settings:  # the layers are kept with the answer, so that no id is ever used again
             self._settings[key] = settings, self._complete_settings(settings)
-        return Node({**tree.entries, "settings": self._settings[key][1]}, tree.mark, tree.path)
+        complete = {"settings": self._settings[key][1]}
+        for name, model in (("evaluations", EvaluationFields), ("monitors", MonitorFields)):
+            complete[name] = self._complete_questions(tree.entries[name], model)
+        return Node({**tree.entries, **complete}, tree.mark, tree.path)
+
+    def _complete_questions(self, asked: Node, model: type[EvaluationFields]) -> Node:
+        """Evaluations or monitors with every default of their probes written out, without those taken out by null."""
+        if id(asked) not in self._questions:  # the node is kept with the answer, so that no id is ever used again
+            complete, problems = {}, []
+            for label, node in asked.entries.items():
+                if node.value is None:
+                    continue
+                question, wrong = self._complete_question(node, model)
+                problems += wrong
+                if question is not None:
+                    complete[label] = question
+            if problems:
+                raise SuiteError(problems)
+            self._questions[id(asked)] = asked, Node(complete, asked.mark, asked.path)
+        return self._questions[id(asked)][1]
+
+    def _complete_question(self, node: Node, model: type[EvaluationFields]) -> tuple[Node | None, list[Problem]]:
+        said, problems = validate(model, node, self.row)
+        if said is None:
+            return None, problems
+        entry = self.probes.get(said.probe)
+        if entry is None:
+            at = node.entries.get("probe", node)
+            return None, [problem(at, f"there is no probe `{said.probe}`; {suggestion(said.probe, self.probes)}")]
+        known = [*model.model_fields, *entry.settings.model_fields]
+        strange = [(key, value) for key, value in node.entries.items() if key not in known]
+        if strange:
+            return None, [problem(value, f"unknown key; {_instead(key, known)}") for key, value in strange]
+        settings, problems = validate(entry.settings, node.without(*model.model_fields), self.row)
+        if settings is None:
+            return None, problems
+        written = {name: getattr(said, name) for name in model.model_fields}
+        return _written_out({**written, **json.loads(settings.model_dump_json())}, node), []
 
     def _complete_settings(self, layers: Sequence[Node]) -> Node:
         """Shared settings apply where the method, as its own settings make it, has them; its own win over them."""
@@ -174,25 +227,42 @@ class Pairing:
             raise SuiteError(problems)
         return _written_out(json.loads(model.model_dump_json()), settings)
 
-    def cell(self, tree: Node, fingerprint: str | None) -> tuple[Cell | None, list[Problem]]:
-        """The tree as a cell without what the method does not use, or why it is none."""
+    def fields(self, tree: Node) -> tuple[RowFields | None, list[Problem]]:
+        """The tree as a row's fields without what the method has no use for, or why it is none."""
         problems = []
-        for name in ("views", "backbone", "augmentation", "optimiser", "schedule", "epochs", "batch_size"):
+        for name in ("backbone", *TRAINING_FIELDS):
             value = tree.entries[name]
-            if value.value is None and name not in self.entry.unused:
+            if value.value is None and name not in self.without_use:
                 place = value if value.mark.line else self.row
                 message = (
                     f"`{name}` is not set, but `{self.entry.name}` on `{self.dataset}` needs it; write it in `defaults`"
                 )
                 problems.append(problem(place, message))
+        problems += [found for part in QUESTIONS for found in _same_names(tree.entries[part])]
         if problems:
             return None, problems
-        dataset = tree.entries["dataset"]
-        dataset = Node({**dataset.entries, "fingerprint": Node(fingerprint)}, dataset.mark, dataset.path)
-        unused = dict.fromkeys(self.entry.unused, Node(None))
-        named = {"method": Node(self.entry.name), "dataset": dataset}
-        whole = Node({**tree.entries, **unused, **named}, self.row.mark, self.row.path)
-        return validate(Cell, whole, self.row)
+        nothing = {name: Node({} if name == "monitors" else None) for name in self.without_use}
+        whole = Node({**tree.entries, **nothing, "method": Node(self.entry.name)}, self.row.mark, self.row.path)
+        return validate(RowFields, whole, self.row)
+
+
+def _instead(key: str, known: Sequence[str]) -> str:
+    if key in MonitorFields.model_fields:
+        return f"an evaluation is asked at the end; for a curve write it under `monitors`, with `{key}`"
+    return suggestion(key, known, "valid keys")
+
+
+def _same_names(asked: Node) -> list[Problem]:
+    """Different questions of one name: `knn5` whose k was set to 20, beside a `knn20`."""
+    found: dict[str, tuple[str, Node]] = {}
+    problems = []
+    for label, node in asked.entries.items():
+        name = question_name(label, {"k": node.entries.get("k", Node(None)).value})
+        other, first = found.setdefault(name, (label, node))
+        if other != label and plain(first) != plain(node):
+            message = f"`{label}` and `{other}` would both be called `{name}`; give one of them another name"
+            problems.append(problem(node, message))
+    return problems
 
 
 def _written_out(value: object, node: Node) -> Node:

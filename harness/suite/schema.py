@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from harness.suite.catalogue import DatasetLike, MethodLike
-from harness.suite.models import METRICS, SuiteContent
+from harness.suite.facts import Catalogue, DatasetLike, MethodLike
+from harness.suite.models import SuiteContent
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FIRST_LINE = "# yaml-language-server: $schema={schema}"
@@ -20,8 +20,10 @@ FIRST_LINE = "# yaml-language-server: $schema={schema}"
 Schema = dict[str, Any]
 
 
-def json_schema(catalogue: Mapping[str, MethodLike], datasets: Mapping[str, DatasetLike]) -> Schema:
-    """The schema (draft 2020-12) of suites over these methods and datasets, each with its settings and description."""
+def json_schema(known: Catalogue) -> Schema:
+    """The schema (draft 2020-12) of suites over these methods, datasets and probes, each with its settings and
+    description."""
+    catalogue, datasets = known.methods, known.datasets
     schema = SuiteContent.model_json_schema(by_alias=False)
     definitions: Schema = schema.pop("$defs")
     for name, entry in catalogue.items():
@@ -30,17 +32,21 @@ def json_schema(catalogue: Mapping[str, MethodLike], datasets: Mapping[str, Data
     row["properties"]["method"] |= {"enum": list(catalogue)}
     row["properties"]["axes"] = definitions["Axes"] = _axes()
     row["allOf"] = [_settings_of(name) for name in catalogue]
-    overrides_at = definitions["PartialDatasetSpec"]["properties"]
+    overrides_at = definitions["PartialDatasetFields"]["properties"]
     overrides_at["name"] = {"enum": list(datasets), "description": overrides_at["name"].get("description", "")}
     for content in (schema, definitions["PresetContent"]):
         _name_parts(content["properties"], catalogue, datasets)
-    for table in ("TableSpec", "Reference"):
-        _suggest_metrics(definitions[table]["properties"])
+    probes: dict[str, Schema] = {}
+    for name, probe in known.probes.items():
+        definitions |= _settings(f"probe.{name}", probe.settings)
+        probes[name] = definitions.pop(f"probe.{name}.settings").get("properties", {})
+    for question in ("PartialEvaluationFields", "PartialMonitorFields"):
+        _name_probes(definitions[question], probes, datasets)
     return {"$schema": DIALECT, **_lenient(schema), "title": "A suite of ssl-harness", "$defs": _lenient(definitions)}
 
 
 def _settings(name: str, model: type[BaseModel]) -> Schema:
-    """A method's settings and the models they use, under names of their own."""
+    """The settings of a method or probe and the models they use, under names of their own."""
     schema = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
     inner = schema.pop("$defs", {})
     return {f"{name}.settings": schema, **{f"{name}.{key}": value for key, value in inner.items()}}
@@ -73,7 +79,7 @@ def _name_parts(properties: Schema, catalogue: Mapping[str, MethodLike], dataset
 
 def _axes() -> Schema:
     values = {"type": "array", "minItems": 1}
-    labelled = {"type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#/$defs/PartialCell"}}
+    labelled = {"type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#/$defs/PartialRowFields"}}
     count = {"type": "integer", "minimum": 1, "description": "So many seeds: 0, 1, 2, ..."}
     described = "Axis -> values, or labels of overrides. A field's path (`optimiser.lr`) or a name that occurs once."
     return {
@@ -84,14 +90,24 @@ def _axes() -> Schema:
     }
 
 
-def _suggest_metrics(properties: Schema) -> None:
-    metric = {"anyOf": [{"enum": list(METRICS)}, {"type": "string", "pattern": "^knn[1-9][0-9]*_top1$"}]}
-    if "metrics" in properties:
-        properties["metrics"]["items"] = metric
-        properties["metrics"]["minItems"] = 1
-    if "metric" in properties:
-        properties["metric"] |= metric
-        properties["metric"].pop("type", None)
+def _name_probes(question: Schema, probes: Mapping[str, Schema], datasets: Mapping[str, DatasetLike]) -> None:
+    """Probes by name, each with its own settings, and no other's, beside the keys that all have."""
+    common = question["properties"]
+    common["probe"] = {"enum": list(probes), "description": common["probe"].get("description", "")}
+    common["dataset"] = {"enum": [*datasets, None], "description": common["dataset"].get("description", "")}
+    every: Schema = {}
+    for settings in probes.values():
+        for key, said in settings.items():
+            every.setdefault(key, {"anyOf": []})["anyOf"].append(said)
+    question["allOf"] = [
+        {
+            "if": {"properties": {"probe": {"const": name}}, "required": ["probe"]},
+            "then": {"properties": {key: settings.get(key, False) for key in every}},
+        }
+        for name, settings in probes.items()
+    ]
+    question["properties"] = {**every, **common}
+    question["additionalProperties"] = False
 
 
 _AS_IT_IS = ("if", "Reference", "SkipRule")  # conditions, and what is never merged over anything

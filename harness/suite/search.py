@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from harness.suite.cell import Frozen
+from harness.spec.identity import Frozen
 from harness.suite.metrics import Metric
 
 
@@ -80,7 +80,7 @@ class SweepSpec(Frozen):
     """Maximised, on a validation split held out of the training images."""
     sampler: Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"] = "tpe"
     pruner: Literal["none", "median", "successive_halving", "hyperband"] = "none"
-    """Stops trials early by their k-NN curve, so it needs evaluation.knn.every_epochs."""
+    """Stops trials early by their k-NN curve, so it needs a monitor with the probe `knn`."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the sampler, and of every trial's cell."""
     batch: PositiveInt = 4

@@ -17,6 +17,7 @@ from harness.suite.nodes import Mark, Node, Problem, SuiteError, merge, plain, p
 from harness.suite.problems import validate
 
 LABELLED = ("datasets", "methods", "axes", "presets")  # mappings of the user's own names, from which null takes one out
+_WEIGHTS = {("backbone", "weights"), ("axes", "backbone.weights"), ("axes", "weights")}
 _NOTHING = Node({})
 
 
@@ -117,7 +118,7 @@ class _Layers:
             base = below if base is None else self.over(base, below)
         if path not in self.files:
             self.files.append(path)
-        return self.over(base, _own_files(node.without("include"), path))
+        return self.over(base, _own_weights(_own_files(node.without("include"), path), path))
 
     def over(self, base: Node | None, top: Node) -> Node:
         """One layer over another: lists select, null takes out, the rest merges."""
@@ -195,11 +196,27 @@ def _own_files(node: Node, path: Path) -> Node:
     own = node.entries.get("method_files")
     if own is None or not isinstance(own.value, list):
         return node
-    items = [
-        Node(str(_beside(path, item.value)), item.mark, item.path) if isinstance(item.value, str) else item
-        for item in own.value
-    ]
-    return Node({**node.entries, "method_files": Node(items, own.mark, own.path)}, node.mark, node.path)
+    return Node({**node.entries, "method_files": _own_paths(own, path)}, node.mark, node.path)
+
+
+def _own_weights(node: Node, path: Path, within: str = "") -> Node:
+    """Every `backbone.weights`, an axis of it among them, from the directory we are in, likewise."""
+    if not isinstance(node.value, dict):
+        return node
+    entries: dict[str, Node] = {}
+    for key, value in node.entries.items():
+        if (within, key) in _WEIGHTS:
+            entries[key] = _own_paths(value, path)
+        else:
+            entries[key] = _own_weights(value, path, key)
+    return Node(entries, node.mark, node.path)
+
+
+def _own_paths(node: Node, path: Path) -> Node:
+    """A path, or a list of them, written in a file."""
+    if isinstance(node.value, list):
+        return Node([_own_paths(item, path) for item in node.value], node.mark, node.path)
+    return Node(str(_beside(path, node.value)), node.mark, node.path) if isinstance(node.value, str) else node
 
 
 def _without_null(node: Node) -> Node:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from harness.spec.models import Cell
 from harness.store.atomic import write_text
-from harness.suite.catalogue import DatasetLike, MethodLike
-from harness.suite.cell import Cell
+from harness.suite.assemble import fields_without_use
 from harness.suite.expand import expand
+from harness.suite.facts import Catalogue, Facts
 from harness.suite.nodes import marked, plain
 from harness.suite.resolve import Pairing
+from harness.suite.row import RowFields
 from harness.suite.suite import Suite, load_suite
 from harness.sweep.rows import Row, final_seeds
 
@@ -38,32 +39,23 @@ class Winner:
         """What it is judged by."""
         return self.row.winner(self.values or {}, seed)
 
+    def fields(self, seed: int) -> RowFields:
+        """What a suite would have to say for that cell."""
+        return self.row.winner_fields(self.values or {}, seed)
 
-def write_best(
-    path: Path,
-    suite: Suite,
-    winners: Sequence[Winner],
-    catalogue: Mapping[str, MethodLike],
-    datasets: Mapping[str, DatasetLike],
-) -> Path:
+
+def write_best(path: Path, suite: Suite, winners: Sequence[Winner], catalogue: Catalogue, facts: Facts) -> Path:
     """Write the winners' suite, with every field that is not the harness's own default."""
     assert suite.content.sweep is not None
     seeds = final_seeds(suite.content.sweep)
-    text = _text(path, suite, winners, seeds, catalogue, datasets)
-    _check(text, path, winners, seeds, catalogue, datasets)
+    text = _text(path, suite, winners, seeds, catalogue)
+    _check(text, path, winners, seeds, catalogue, facts)
     write_text(path, text)
     return path
 
 
-def _text(
-    path: Path,
-    suite: Suite,
-    winners: Sequence[Winner],
-    seeds: Sequence[int],
-    catalogue: Mapping[str, MethodLike],
-    datasets: Mapping[str, DatasetLike],
-) -> str:
-    needed = {(w.row.name, w.row.dataset): _needed(suite, w, seeds[0], catalogue, datasets) for w in winners}
+def _text(path: Path, suite: Suite, winners: Sequence[Winner], seeds: Sequence[int], catalogue: Catalogue) -> str:
+    needed = {(w.row.name, w.row.dataset): _needed(path, suite, w, seeds[0], catalogue) for w in winners}
     shared = _defaults(needed, winners)
     labels = dict.fromkeys(winner.row.dataset for winner in winners)
     of_dataset = {
@@ -75,7 +67,7 @@ def _text(
         row = winner.row
         below = _merged(shared, of_dataset[row.dataset])
         own = _without(needed[row.name, row.dataset], below)
-        entry = methods.setdefault(row.name, {"method": row.placed.cell.method})
+        entry = methods.setdefault(row.name, {"method": row.entry.name})
         if len(labels) == 1:
             entry |= own
         else:
@@ -87,27 +79,27 @@ def _text(
         "datasets": of_dataset,
         "methods": methods,
         "axes": {"seeds": list(seeds)},
+        "collapse": suite.content.collapse.model_dump(mode="json", exclude_defaults=True),
         "tables": [_table(suite)],
     }
     return _header(path, suite, winners) + _yaml({key: value for key, value in content.items() if value})
 
 
-def _needed(
-    suite: Suite,
-    winner: Winner,
-    seed: int,
-    catalogue: Mapping[str, MethodLike],
-    datasets: Mapping[str, DatasetLike],
-) -> dict[str, Any]:
-    """Fields of the winner's cell that are not what a suite of two names would give."""
+def _needed(path: Path, suite: Suite, winner: Winner, seed: int, catalogue: Catalogue) -> dict[str, Any]:
+    """Fields of the winner that are not what a suite of two names would give."""
     row = winner.row
-    method, dataset = row.placed.cell.method, row.placed.cell.dataset.name
+    method, dataset = row.entry, row.placed.fields.dataset.name
     bare = Suite(suite.path, None, suite.content, marked({}), (), (), frozenset())
-    default = plain(Pairing(bare, method, catalogue[method], dataset, datasets[dataset]).tree)
-    wanted = winner.cell(seed).model_dump(mode="json", exclude={"schema_version", "method", "seed"})
-    wanted["dataset"].pop("fingerprint")
-    fields = {key: value for key, value in wanted.items() if key not in row.entry.unused}
+    default = plain(Pairing(bare, method.name, method, dataset, catalogue.datasets[dataset], catalogue.probes).tree)
+    wanted = winner.fields(seed).model_dump(mode="json", exclude={"method", "seed"})
+    fields = {key: value for key, value in wanted.items() if key not in fields_without_use(method)}
     changed = _without(fields, default)
+    taken_out = {label: None for label in default["evaluations"] if label not in wanted["evaluations"]}
+    if taken_out:
+        changed["evaluations"] = {**taken_out, **changed.get("evaluations", {})}
+    weights = changed.get("backbone", {}).get("weights")
+    if weights is not None:
+        changed["backbone"]["weights"] = os.path.relpath(weights, path.parent)
     if row.dataset != dataset:
         changed["dataset"] = {"name": dataset, **changed.get("dataset", {})}
     return changed
@@ -142,29 +134,31 @@ def _yaml(content: Mapping[str, Any]) -> str:
 
 
 def _check(
-    text: str,
-    path: Path,
-    winners: Sequence[Winner],
-    seeds: Sequence[int],
-    catalogue: Mapping[str, MethodLike],
-    datasets: Mapping[str, DatasetLike],
+    text: str, path: Path, winners: Sequence[Winner], seeds: Sequence[int], catalogue: Catalogue, facts: Facts
 ) -> None:
-    """That the text stands for the winners' cells and no others."""
-    fingerprints = {w.row.placed.cell.dataset.name: w.row.placed.cell.dataset.fingerprint for w in winners}
-    with tempfile.TemporaryDirectory() as directory:
-        copy = Path(directory) / path.name
-        copy.write_text(text)
-        expansion = expand(load_suite(copy), catalogue, datasets, lambda spec: fingerprints[spec.name])
-    meant = {(w.row.name, w.row.dataset, w.cell(seed).id) for w in winners for seed in seeds}
-    found = {(p.label, p.dataset, p.id) for p in [*expansion.planned, *expansion.skipped]}
+    """That the text stands for the winners' cells and no others. It is read where it will lie, since it names files."""
+    draft = path.with_name(f".{path.name}")
+    write_text(draft, text)
+    try:
+        expansion = expand(load_suite(draft), catalogue, facts)
+    finally:
+        draft.unlink(missing_ok=True)
+    meant = {_meaning(w.row.name, w.row.dataset, w.cell(seed)) for w in winners for seed in seeds}
+    found = {_meaning(p.label, p.dataset, p.cell) for p in [*expansion.planned, *expansion.skipped]}
     assert found == meant, f"best.yaml would run other cells: {found ^ meant}"
+
+
+def _meaning(row: str, dataset: str, cell: Cell) -> tuple[Any, ...]:
+    """What a cell is in a suite's tables: where it stands, its encoder, and what its metrics are of."""
+    evaluations = frozenset((label, evaluation.id) for label, evaluation in cell.evaluations.items())
+    return row, dataset, cell.seed, cell.pretraining.id, evaluations, frozenset(cell.monitors)
 
 
 def _defaults(needed: Mapping[tuple[str, str], Mapping[str, Any]], winners: Sequence[Winner]) -> dict[str, Any]:
     """What all rows say alike of the fields that they use; settings and the dataset stay with their rows."""
     shared: dict[str, Any] = {}
     for key in dict.fromkeys(key for fields in needed.values() for key in fields):
-        users = [w.row for w in winners if key not in w.row.entry.unused]
+        users = [w.row for w in winners if key not in fields_without_use(w.row.entry)]
         if key not in ("settings", "dataset"):
             shared |= _common([needed[row.name, row.dataset] for row in users], only=(key,))
     return shared
@@ -177,7 +171,7 @@ def _common(trees: Sequence[Mapping[str, Any]], only: Sequence[str] = ()) -> dic
         others = [tree.get(key, ABSENT) for tree in trees[1:]]
         if only and key not in only:
             continue
-        if all(isinstance(other, dict) for other in [value, *others]):
+        if all(isinstance(other, dict) and _alike(value, other) for other in [value, *others]):
             inner = _common([value, *others])
             if inner:
                 shared[key] = inner
@@ -187,17 +181,22 @@ def _common(trees: Sequence[Mapping[str, Any]], only: Sequence[str] = ()) -> dic
 
 
 def _without(tree: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
-    """What a tree says that is not below it already. A mapping of another `kind` is replaced as a whole."""
+    """What a tree says that is not below it already. A mapping of another `kind` or `probe` is replaced as a whole."""
     left: dict[str, Any] = {}
     for key, value in tree.items():
         under = below.get(key, ABSENT)
-        if isinstance(value, dict) and isinstance(under, dict) and value.get("kind") == under.get("kind"):
+        if isinstance(value, dict) and isinstance(under, dict) and _alike(value, under):
             inner = _without(value, under)
             if inner:
                 left[key] = inner
         elif value != under:
             left[key] = value
     return left
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether both are of one `kind` of part and one `probe`, so that they are laid over each other key by key."""
+    return all(one.get(key) == other.get(key) for key in ("kind", "probe"))
 
 
 def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

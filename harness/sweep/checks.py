@@ -8,23 +8,18 @@ from harness.suite.axes import names_in
 from harness.suite.fields import suggestion
 from harness.suite.nodes import Node, Problem, problem
 from harness.suite.search import SweepSpec
-from harness.sweep.rows import Row
+from harness.sweep.rows import Row, curve_of
 
 _NOTHING = Node({})
 
 
 def check_measure(spec: SweepSpec, root: Node, row: Row) -> Iterator[Problem]:
     """A metric that the row's trials do not have, or pruning without a curve; `root` is the sweep's node."""
-    from harness.analysis.frame import expected_metrics
-
-    cell = row.placed.cell
-    metrics = expected_metrics(cell)
-    if spec.metric not in metrics:
-        message = f"{row.title} is not evaluated by `{spec.metric}`; {suggestion(spec.metric, metrics)}"
+    if spec.metric not in row.metrics:
+        message = f"{row.title} is not evaluated by `{spec.metric}`; {suggestion(spec.metric, row.metrics)}"
         yield problem(root.entries.get("metric", root), message)
-    curve = cell.evaluation.knn is not None and cell.evaluation.knn.every_epochs > 0
-    if spec.pruner != "none" and row.prune and not curve:
-        message = "pruning reads the k-NN curve, and there is none: set evaluation.knn.every_epochs to 2, say"
+    if spec.pruner != "none" and row.prune and curve_of(row.placed.cell) is None:
+        message = "pruning reads the k-NN curve, and there is none: set monitors: {knn5: {probe: knn, every_epochs: 2}}"
         yield problem(root.entries["pruner"], message)
 
 

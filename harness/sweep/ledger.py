@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from harness.spec.collapse import CollapseRule
 from harness.store.atomic import write_text
 from harness.suite.loading import parse
 from harness.suite.nodes import SuiteError, plain
@@ -41,13 +42,13 @@ def write_trials(directory: Path, trials: Iterable[Sequence[Trial]]) -> Path:
         seconds = "" if trial.seconds is None else f"{trial.seconds:.2f}"
         value = "" if trial.value is None else f"{trial.value:.6g}"
         head = [trial.row.name, trial.row.dataset, trial.index, trial.state, value]
-        writer.writerow([*head, *values, trial.cell_id, "" if trial.epochs is None else trial.epochs, seconds])
+        writer.writerow([*head, *values, trial.pretraining_id, "" if trial.epochs is None else trial.epochs, seconds])
     path = directory / FILE
     write_text(path, text.getvalue())
     return path
 
 
-def trial_records(directory: Path, rows: Sequence[Row], store: Store, code: Code) -> list[Record]:
+def trial_records(directory: Path, rows: Sequence[Row], store: Store, code: Code, rule: CollapseRule) -> list[Record]:
     """Every trial in `trials.csv` as a cell of its row, with what the store holds of it; none where there is no file.
 
     A line that is not one of these rows' any more, for the suite has changed, is left out.
@@ -65,17 +66,17 @@ def trial_records(directory: Path, rows: Sequence[Row], store: Store, code: Code
         found = _planned(row, line) if row else None
         if found is not None:
             planned.append(found)
-    return gather(Expansion(tuple(planned), ()), store, code)
+    return gather(Expansion(tuple(planned), ()), store, code, rule)
 
 
 def _planned(row: Row, line: Mapping[str, str]) -> Planned | None:
     written = {s.name: line[s.name] for s in row.space.settings if line.get(s.name)}
     try:
         values: dict[str, Any] = {name: plain(parse(text, name, line=0)) for name, text in written.items()}
-        cell = row.trial(values)
+        cell, fields = row.trial(values), row.trial_fields(values)
     except (ValidationError, SuiteError):
         return None
-    if cell.id != line["cell"]:
+    if cell.pretraining.id != line["cell"]:
         return None
     axes = {name: value for name, value in row.placed.axes.items() if name != "seed"}
-    return Planned(cell, row.placed.label, row.dataset, {**axes, "trial": int(line["number"]), **values})
+    return Planned(cell, fields, row.placed.label, row.dataset, {**axes, "trial": int(line["number"]), **values})

@@ -8,7 +8,7 @@ for its process was killed, is taken up where it stands: its stored result is to
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,16 @@ from typing import Protocol
 
 import filelock
 
-from harness.engines.cell_run import Surroundings, keep
-from harness.engines.in_process import Outcome, Task, run
-from harness.store.result import Result
+from harness.engines import in_process
+from harness.engines.context import Context
+from harness.engines.task import Outcome, Task
+from harness.store.cell_result import CellResult, read_cell
 from harness.store.store import Store
 from harness.sweep.presence import Presence
 from harness.sweep.pruning import Judge
 from harness.sweep.rows import SweepError
 from harness.sweep.trials import Trial, Trials
-from methods.method import MethodEntry
+from methods.entry import MethodEntry
 
 POLL_SECONDS = 0.5
 
@@ -44,12 +45,12 @@ class OneByOne:
 
     width = 1
 
-    def __init__(self, methods: dict[str, MethodEntry], around: Surroundings) -> None:
-        self._methods, self._around = methods, around
+    def __init__(self, methods: Mapping[str, MethodEntry], context: Context) -> None:
+        self._methods, self._context = methods, context
 
     def submit(self, task: Task) -> Future[Outcome]:
         future: Future[Outcome] = Future()
-        future.set_result(run([task], self._methods, self._around)[task.cell.id])
+        future.set_result(in_process.run([task], self._methods, self._context)[task.id])
         return future
 
 
@@ -68,7 +69,7 @@ class Sweep:
     changed: Callable[[Trials, Sequence[Trial]], None]
     """Told a study's trials whenever one was claimed or settled."""
     settled: Callable[[str], None]
-    """Told the cell of a trial whose result was there already."""
+    """Told the pretraining of a trial whose result was there already."""
 
     def __post_init__(self) -> None:
         self.running: dict[Future[Outcome], tuple[Trials, Trial]] = {}
@@ -110,7 +111,7 @@ class Sweep:
                 study.claim(trial, "")
                 raise SweepError(outcome.message)
             else:
-                study.settle(trial, outcome.result, outcome.message)
+                study.settle(trial, read_cell(self.store, trial.cell), outcome.message)
             self.changed(study, study.all())
 
     def _start(self) -> bool:
@@ -124,7 +125,7 @@ class Sweep:
             began = True
             result = self._stored(study, trial)
             if result is not None:
-                self.settled(trial.cell_id)
+                self.settled(trial.pretraining_id)
                 study.settle(trial, result)
                 self.changed(study, study.all())
                 continue
@@ -134,7 +135,7 @@ class Sweep:
 
     def _claim(self) -> tuple[Trials, Trial] | None:
         """The next trial of the row that has had the fewest, marked as ours; None if there is nothing to do now."""
-        busy = {trial.cell_id for _, trial in self.running.values()}
+        busy = {trial.pretraining_id for _, trial in self.running.values()}
         with filelock.FileLock(self.lock):
             known = [(study, study.within_budget()) for study in self.studies]
             for study, trials in sorted(known, key=lambda pair: _begun(pair[1])):
@@ -142,7 +143,7 @@ class Sweep:
                 if study.to_enter(trials) and (nothing_left or not study.spec.asynchronous):
                     study.enter(trials)
                     trials = study.within_budget()
-                free = [trial for trial in trials if self._free(trial) and trial.cell_id not in busy]
+                free = [trial for trial in trials if self._free(trial) and trial.pretraining_id not in busy]
                 if free:
                     study.claim(free[0], self.presence.token)
                     return study, free[0]
@@ -154,11 +155,14 @@ class Sweep:
             return False
         return not trial.owner or trial.owner == self.presence.token or not self.presence.alive(trial.owner)
 
-    def _stored(self, study: Trials, trial: Trial) -> Result | None:
-        """The result that makes a run needless. One that was given up counts where trials are; a failure, where a trial
-        of this study has failed by it."""
-        result = self.store.result(trial.cell_id)
-        if result is None or result.status == "done":
+    def _stored(self, study: Trials, trial: Trial) -> CellResult | None:
+        """The result that makes a run needless: one with all that is asked, or with the metric at least where a stage
+        failed. One that was given up counts where trials are; a failure, where a trial of this study has failed by
+        it."""
+        result = read_cell(self.store, trial.cell)
+        if result is None or result.status == "unfinished":
+            return None
+        if result.status == "done" or study.spec.metric in result.metrics:
             return result
         if result.status == "pruned":
             return result if study.prunes else None
@@ -167,9 +171,9 @@ class Sweep:
     def _task(self, study: Trials, trial: Trial) -> Task:
         cell = trial.cell
         if not study.prunes:
-            return Task(cell, trial.label, keep)
+            return Task((cell,), trial.label)
         before = [other.frozen for other in study.all()]
-        return Task(cell, trial.label, Judge(study.spec, cell, study.study.study_name, trial.index, before))
+        return Task((cell,), trial.label, Judge(study.spec, cell, study.study.study_name, trial.index, before))
 
 
 def _begun(trials: Sequence[Trial]) -> int:

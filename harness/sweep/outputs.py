@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from harness.analysis.entries import title_of
-from harness.store.provenance import Code, is_stale
+from harness.analysis.entries import headings
+from harness.store.cell_result import read_cell
+from harness.store.provenance import Code
 from harness.store.store import Store
-from harness.suite.catalogue import DatasetLike, MethodLike
+from harness.suite.facts import Catalogue, Facts
 from harness.suite.suite import Suite
 from harness.sweep import best, ledger, pictures, report
 from harness.sweep.progress import best as best_trial
@@ -23,8 +24,8 @@ def write_outputs(
     suite: Suite,
     rows: Sequence[Row],
     studies: Sequence[Trials],
-    catalogue: Mapping[str, MethodLike],
-    datasets: Mapping[str, DatasetLike],
+    catalogue: Catalogue,
+    facts: Facts,
     store: Store,
     code: Code,
 ) -> list[Path]:
@@ -35,6 +36,8 @@ def write_outputs(
     """
     spec = suite.content.sweep
     assert spec is not None
+    titles = {name: title for row in rows for name, title in row.metrics.items()}
+    score = headings(titles).get(spec.metric, spec.metric)
     found = [Found(study.row, study.all(), study.budget) for study in studies]
     untuned = [row for row in rows if not row.tuned]
     paths = [ledger.write_trials(directory, [here.trials for here in found])]
@@ -42,12 +45,12 @@ def write_outputs(
     if importlib.util.find_spec("matplotlib") is not None:
         from harness.sweep.plots import write_plots
 
-        drawn = write_plots(directory / pictures.DIRECTORY, found, title_of(spec.metric))
-    results = [store.result(trial.cell_id) for here in found for trial in here.trials if trial.ended]
-    stale = sum(result is not None and is_stale(result, code) is not None for result in results)
-    paths.append(report.write_report(directory / report.FILE, suite.title, spec, found, untuned, drawn, stale))
+        drawn = write_plots(directory / pictures.DIRECTORY, found, score)
+    results = [read_cell(store, trial.cell) for here in found for trial in here.trials if trial.ended]
+    stale = sum(result is not None and result.stale(code) is not None for result in results)
+    paths.append(report.write_report(directory / report.FILE, suite.title, spec, score, found, untuned, drawn, stale))
     winners = [_winner(row, found) for row in rows]
-    paths.append(best.write_best(directory / pictures.BEST, suite, winners, catalogue, datasets))
+    paths.append(best.write_best(directory / pictures.BEST, suite, winners, catalogue, facts))
     return [*paths, *(file for files in drawn.values() for file in files)]
 
 

@@ -14,38 +14,34 @@ from optuna.pruners import BasePruner
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from harness.store.result import CurvePoint
-from harness.suite.cell import Cell
+from harness.spec.models import Cell
+from harness.store.records import CurvePoint
 from harness.suite.search import SweepSpec
+from harness.sweep.rows import curve_of
 
 REDUCTION = 3  # one of so many goes on from rung to rung
 MEDIAN_STARTUP = 4  # trials that must have ended before a median means something
 
 
-def curve_metric(cell: Cell) -> str:
-    """The accuracy on a cell's curve."""
-    assert cell.evaluation.knn is not None
-    return f"knn{cell.evaluation.knn.k}_top1"
-
-
 def readings(cell: Cell, curve: Sequence[CurvePoint]) -> dict[int, float]:
     """By epoch, the accuracies on a curve."""
-    if cell.evaluation.knn is None:
-        return {}
-    name = curve_metric(cell)
-    return {point.epoch: point.values[name] for point in curve if name in point.values}
+    read = curve_of(cell)
+    return {point.epoch: point.values[read[0]] for point in curve if read and read[0] in point.values}
 
 
-def pruner(spec: SweepSpec, cell: Cell) -> BasePruner:
-    """As the suite wants it, in units of epochs."""
-    assert cell.evaluation.knn is not None
-    every = max(1, cell.evaluation.knn.every_epochs)
+def pruner(spec: SweepSpec, every: int, epochs: int) -> BasePruner:
+    """As the suite wants it, in units of epochs.
+
+    Args:
+        every: epochs from one reading to the next.
+        epochs: of a whole training.
+    """
     if spec.pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=MEDIAN_STARTUP)
     if spec.pruner == "successive_halving":
         return optuna.pruners.SuccessiveHalvingPruner(min_resource=every, reduction_factor=REDUCTION)
     if spec.pruner == "hyperband":
-        last = max(every, cell.epochs or every)
+        last = max(every, epochs)
         return optuna.pruners.HyperbandPruner(min_resource=every, max_resource=last, reduction_factor=REDUCTION)
     return optuna.pruners.NopPruner()
 
@@ -58,8 +54,11 @@ class Judge:
         Args:
             before: the study's trials, in order; those that have ended are compared with.
         """
-        self._name = curve_metric(cell)
-        self._pruner = pruner(spec, cell)
+        read = curve_of(cell)
+        assert read is not None, "a sweep that prunes is refused where there is no such monitor"
+        assert cell.training is not None, "what is not trained has no curve"
+        self._name, monitor = read
+        self._pruner = pruner(spec, monitor.every_epochs, cell.training.epochs)
         self._memory = InMemoryStorage()
         # Hyperband tells brackets apart by the study's name and the trial's number
         self._study = optuna.create_study(storage=self._memory, study_name=study, direction="maximize")

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.analysis.entries import title_of
 from harness.analysis.markdown import grid, prose
 from harness.analysis.tables import Table
 from harness.progress import duration
@@ -37,6 +36,7 @@ def write_report(
     path: Path,
     title: str,
     spec: SweepSpec,
+    score: str,
     found: Sequence[Found],
     untuned: Sequence[Row],
     pictures: Mapping[str, Sequence[Path]],
@@ -45,11 +45,13 @@ def write_report(
     """Write `sweep.md`.
 
     Args:
+        score: what the trials are judged by, as tables head it.
         untuned: rows that have none of the settings.
         pictures: heading -> PNG files beside the report.
         stale: trials whose result is of older code.
     """
-    parts = [f"# {prose(title)}: the search", _opening(spec, found), "## Best settings", grid(_best(spec, found))]
+    parts = [f"# {prose(title)}: the search", _opening(spec, score, found)]
+    parts += ["## Best settings", grid(_best(spec, score, found))]
     parts += ["## Importance", _importances_text(), grid(_importances(found))]
     parts += ["## Notes", "\n".join(f"- {prose(line)}" for line in notes(spec, found, untuned, stale))]
     for heading, files in pictures.items():
@@ -58,33 +60,34 @@ def write_report(
     return path
 
 
-def _opening(spec: SweepSpec, found: Sequence[Found]) -> str:
+def _opening(spec: SweepSpec, score: str, found: Sequence[Found]) -> str:
     seeds = ", ".join(map(str, final_seeds(spec)))
     ended = sum(trial.ended for here in found for trial in here.trials)
     way = "asynchronous" if spec.asynchronous else f"batches of {spec.batch}"
     pruner = "no pruning" if spec.pruner == "none" else f"pruning by {spec.pruner.replace('_', ' ')} on the k-NN curve"
+    budget = sum(here.budget for here in found)
     return (
-        f"{title_of(spec.metric)} on a validation split held out of the training images; the test split was not looked "
-        f"at. Sampler {spec.sampler}, seed {spec.seed}, {way}, {pruner}; {ended} of "
-        f"{sum(here.budget for here in found)} trials, the same budget for every row. `best.yaml` runs the winners on "
-        f"all training images with seeds {seeds}, which no trial had, and scores them on the test split."
+        f"{score} on a validation split held out of the training images; the test split was not looked at. Sampler "
+        f"{spec.sampler}, seed {spec.seed}, {way}, {pruner}; {ended} of {budget} trials, the same budget for every "
+        f"row. `best.yaml` runs the winners on all training images with seeds {seeds}, which no trial had, and scores "
+        "them on the test split."
     )
 
 
-def _best(spec: SweepSpec, found: Sequence[Found]) -> Table:
+def _best(spec: SweepSpec, score: str, found: Sequence[Found]) -> Table:
     names = list(dict.fromkeys(s.name for here in found for s in here.row.space.settings))
-    header = ("method", "dataset", *names, f"validation {title_of(spec.metric)}", "trials", "pruned", "failed", "time")
+    header = ("method", "dataset", *names, f"validation {score}", "trials", "pruned", "failed", "time")
     rows = []
     for here in found:
         leader = best(here.trials)
         values = [shown(leader.values[n]) if leader and n in leader.values else "–" for n in names]
-        score = f"{leader.value:.2f}" if leader else "–"
+        value = f"{leader.value:.2f}" if leader else "–"
         states = Counter(trial.state for trial in here.trials)
         pruned = str(states["pruned"]) if spec.pruner == "none" or here.row.prune else "not pruned"
         ended = sum(trial.ended for trial in here.trials)
         time = duration(spent(here.trials))
         counts = [f"{ended} of {here.budget}", pruned, str(states["failed"]), time]
-        rows.append((here.row.name, here.row.dataset, *values, score, *counts))
+        rows.append((here.row.name, here.row.dataset, *values, value, *counts))
     return Table("", header, tuple(rows), labels=2)
 
 

@@ -5,13 +5,15 @@ Names of settings are those of axes and of `--set`; a setting that a method does
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
+from harness.suite.assemble import fields_without_use
 from harness.suite.axes import Ambiguous, Path, locate, names_in
-from harness.suite.catalogue import DatasetLike, MethodLike
+from harness.suite.facts import Catalogue, Facts, MethodLike
 from harness.suite.fields import suggestion
 from harness.suite.nodes import Node, Problem, SuiteError, marked, plain, problem
 from harness.suite.planned import Expansion, Placed
@@ -19,17 +21,15 @@ from harness.suite.search import MethodSweep, SettingSpace, SweepSpec
 from harness.suite.suite import Suite
 from harness.sweep.checks import check_measure, check_names, check_tuned
 from harness.sweep.possible import Condition, possible
-from harness.sweep.rows import Row, first_error, trial_cell, with_values
+from harness.sweep.rows import Row, fields_of_trials, first_error, with_values
 from harness.sweep.space import Options, Range, Setting, Space
 
-MEASURE = ("seed", "evaluation", "dataset")  # what is measured, and on what: nothing to be tuned
+MEASURE = ("seed", "split", "evaluations", "monitors", "dataset")  # what is measured, and on what: nothing to be tuned
 CONDITIONS = ("divides", "above", "below")
 _NOTHING = Node({})
 
 
-def sweep_rows(
-    suite: Suite, expansion: Expansion, catalogue: Mapping[str, MethodLike], datasets: Mapping[str, DatasetLike]
-) -> list[Row]:
+def sweep_rows(suite: Suite, expansion: Expansion, catalogue: Catalogue, facts: Facts) -> list[Row]:
     """Every row of a suite on every dataset, in the suite's order; those without anything to tune have an empty space.
 
     Raises:
@@ -39,11 +39,8 @@ def sweep_rows(
     if spec is None:
         hint = "write a section `sweep: {space: {optimiser.lr: {low: 1e-4, high: 1e-1, log: true}}}`"
         raise SuiteError([problem(suite.root, f"there is nothing to sweep; {hint}")])
-    resolver = _Resolver(suite, spec)
-    rows = [
-        resolver.row(placed, catalogue[placed.cell.method], datasets[placed.cell.dataset.name])
-        for placed in _first_cells(suite, expansion)
-    ]
+    resolver = _Resolver(suite, spec, catalogue, facts)
+    rows = [resolver.row(placed) for placed in _first_cells(suite, expansion)]
     resolver.problems += check_names(resolver.root, resolver.used, resolver.trees, rows)
     resolver.problems += [] if resolver.problems else check_tuned(resolver.root, rows)
     if resolver.problems:
@@ -65,16 +62,18 @@ def _first_cells(suite: Suite, expansion: Expansion) -> Iterable[Placed]:
 class _Resolver:
     """Holds what rows have in common, and the problems found."""
 
-    def __init__(self, suite: Suite, spec: SweepSpec) -> None:
+    def __init__(self, suite: Suite, spec: SweepSpec, catalogue: Catalogue, facts: Facts) -> None:
         self.suite, self.spec = suite, spec
+        self.catalogue, self.facts = catalogue, facts
         self.root = suite.root.entries["sweep"]
         self.problems: list[Problem] = []
         self.used: set[str] = set()  # names of settings and of fields in conditions that some row has
         self.trees: list[Node] = []
 
-    def row(self, placed: Placed, entry: MethodLike, info: DatasetLike) -> Row:
+    def row(self, placed: Placed) -> Row:
         """One row, with what its method's entries change."""
-        tree = marked(placed.cell.model_dump(mode="json"))
+        entry = self.catalogue.methods[placed.fields.method]
+        tree = marked(placed.fields.model_dump(mode="json", exclude={"method"}))
         self.trees.append(tree)
         wanted, prune, reason = self.wanted(placed)
         settings: list[Setting] = []
@@ -87,9 +86,9 @@ class _Resolver:
             if not self.refused(name, path, node, placed, tree):
                 settings.append(Setting(name, path, self.domain(where, path, node, placed, entry)))
                 conditions += self.conditions(name, where, node, tree, entry)
-        bare = Row(placed, entry, info, Space(tuple(settings), ()), prune, reason, self.spec.seed)
-        space = self.possible(bare, conditions, tree)
-        row = Row(placed, entry, info, space, prune, reason, self.spec.seed)
+        unlimited = Space(tuple(settings), ())
+        row = Row(placed, self.catalogue, self.facts, unlimited, prune, reason, self.spec.seed)
+        row = replace(row, space=self.possible(row, conditions, tree))
         if row.tuned:
             self.problems += check_measure(self.spec, self.root, row)
         return row
@@ -123,7 +122,7 @@ class _Resolver:
             self.problems.append(problem(node, str(error)))
             self.used.add(name)
             return None
-        return path if path is not None and path[0] not in entry.unused else None
+        return path if path is not None and path[0] not in fields_without_use(entry) else None
 
     def refused(self, name: str, path: Path, node: Node, placed: Placed, tree: Node) -> bool:
         """Whether the field must not be searched."""
@@ -140,11 +139,11 @@ class _Resolver:
 
     def domain(self, space: SettingSpace, path: Path, node: Node, placed: Placed, entry: MethodLike) -> Range | Options:
         """Where to look, with every written value checked against the field."""
-        now = marked(placed.cell.model_dump(mode="json")).find(path)
+        now = marked(placed.fields.model_dump(mode="json")).find(path)
         values = [space.low, space.high] if space.choices is None else list(space.choices)
         for value in values:
             try:
-                with_values(trial_cell(placed.cell, self.spec.seed), entry, {path: value})
+                with_values(fields_of_trials(placed.fields, self.spec.seed), entry, {path: value})
             except ValidationError as error:
                 steps = [str(step) for step in error.errors()[0]["loc"]]
                 if path[-1] in steps:  # else: refused together with others, which the space may change too

@@ -1,7 +1,7 @@
-"""What a sweep tunes: the rows of a suite, each with its space, its trials' cell and its winner's. No torch, no Optuna.
+"""What a sweep tunes: the rows of a suite, each with its space, its trials' cells and its winner's. No torch or Optuna.
 
 Owns what differs between a trial and a final cell: trials are scored on a validation split carved from the training
-images, with one seed; winners train on all of them, with other seeds, and see the test split once.
+images, with one seed; winners train on all of them, with other seeds and without monitors, and see the test split once.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.spec.identity import identity_of
+from harness.spec.models import Cell, Monitor, Question
+from harness.suite.assemble import assemble, cannot_run
 from harness.suite.axes import Path
-from harness.suite.catalogue import DatasetLike, MethodLike
-from harness.suite.cell import Cell
-from harness.suite.expand import cannot_run
+from harness.suite.facts import Catalogue, Facts, MethodLike
 from harness.suite.planned import Placed, shown
+from harness.suite.row import RowFields
 from harness.suite.search import SweepSpec
 from harness.sweep.space import Options, Space, Values
 
 VALIDATION_FRACTION = 0.1  # of the labelled training images, where the suite says none
+FOLLOW = ("pretraining", "precision", "seed")  # of a question, what its row says already
 
 
 class SweepError(ValueError):
@@ -34,8 +37,8 @@ class Row:
 
     placed: Placed
     """Its first cell in the suite."""
-    entry: MethodLike
-    info: DatasetLike
+    catalogue: Catalogue
+    facts: Facts
     space: Space
     prune: bool
     """Whether unpromising trials are stopped early."""
@@ -65,22 +68,50 @@ class Row:
         return any(not isinstance(s.domain, Options) or len(s.domain.values) > 1 for s in self.space.settings)
 
     @property
+    def entry(self) -> MethodLike:
+        """Its method."""
+        return self.catalogue.methods[self.placed.fields.method]
+
+    @property
     def missing_data(self) -> bool:
-        """Whether its dataset is not on this machine."""
-        return self.placed.cell.dataset.fingerprint is None
+        """Whether a dataset that its trials read is not on this machine."""
+        cell = self.placed.cell
+        sources = [cell.pretraining.source] if cell.pretraining.source else []
+        sources += [part for q in _asked(cell) for part in (q.train, q.scored)]
+        return not all(self.facts.dataset(name).here for name in {source.name for source in sources})
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """Every metric that its evaluations give, with its heading."""
+        found = {}
+        for label, question in self.placed.cell.evaluations.items():
+            probe = self.catalogue.probes[question.probe]
+            classes = self.facts.dataset(question.train.name).classes
+            for metric in probe.metrics(probe.settings.model_validate(question.settings), classes):
+                found[f"{label}_{metric.name}"] = metric.title
+        return found
 
     def trial(self, values: Values) -> Cell:
         """The cell of one point. ValidationError where there can be none."""
-        return self._with(values, trial_cell(self.placed.cell, self.seed))
+        return self._assembled(self.trial_fields(values))
+
+    def trial_fields(self, values: Values) -> RowFields:
+        """What a suite would have to say for that cell."""
+        return self._with(values, fields_of_trials(self.placed.fields, self.seed))
 
     def winner(self, values: Values, seed: int) -> Cell:
         """The cell that a point is finally judged by."""
-        return self._with(values, final_cell(self.placed.cell, seed))
+        return self._assembled(self.winner_fields(values, seed))
+
+    def winner_fields(self, values: Values, seed: int) -> RowFields:
+        """What a suite would have to say for that cell."""
+        return self._with(values, fields_of_finals(self.placed.fields, seed))
 
     def refusal(self, values: Values) -> str | None:
         """Why a point cannot be tried; None if nothing is known against it."""
         try:
-            return cannot_run(self.trial(values), self.entry, self.info)
+            fields = self.trial_fields(values)
+            return cannot_run(fields, self._assembled(fields), self.catalogue, self.facts)
         except ValidationError as error:
             return first_error(error)
 
@@ -90,31 +121,37 @@ class Row:
 
     def record(self) -> dict[str, Any]:
         """What the study's trials have in common; a study with another record is another search."""
-        cell = trial_cell(self.placed.cell, self.seed).model_dump(mode="json")
+        fields = fields_of_trials(self.placed.fields, self.seed)
+        cell = _content(self._assembled(fields), fields)
         for setting in self.space.settings:
             _take(cell, setting.path)
         return {"space": self.space.record(), "cell": cell}
 
-    def _with(self, values: Values, cell: Cell) -> Cell:
+    def _with(self, values: Values, fields: RowFields) -> RowFields:
         paths = {setting.name: setting.path for setting in self.space.settings}
-        return with_values(cell, self.entry, {paths[name]: value for name, value in values.items()})
+        return with_values(fields, self.entry, {paths[name]: value for name, value in values.items()})
+
+    def _assembled(self, fields: RowFields) -> Cell:
+        return assemble(fields, self.catalogue, self.facts)
 
 
-def trial_cell(cell: Cell, seed: int) -> Cell:
-    """A cell of the suite as trials run it: scored on images held out of the training split."""
-    dataset = cell.dataset.model_copy(
-        update={"validation_fraction": cell.dataset.validation_fraction or VALIDATION_FRACTION}
-    )
-    evaluation = cell.evaluation.model_copy(update={"split": "validation"})
-    return cell.model_copy(update={"dataset": dataset, "evaluation": evaluation, "seed": seed})
+def fields_of_trials(fields: RowFields, seed: int) -> RowFields:
+    """A row of the suite as trials run it: scored on images held out of the training split."""
+    fraction = fields.dataset.validation_fraction or VALIDATION_FRACTION
+    dataset = fields.dataset.model_copy(update={"validation_fraction": fraction})
+    return fields.model_copy(update={"dataset": dataset, "split": "validation", "seed": seed})
 
 
-def final_cell(cell: Cell, seed: int) -> Cell:
-    """A cell of the suite as winners are run: all training images, and one look at the test split."""
-    dataset = cell.dataset.model_copy(update={"validation_fraction": 0.0})
-    knn = cell.evaluation.knn.model_copy(update={"every_epochs": 0}) if cell.evaluation.knn else None
-    evaluation = cell.evaluation.model_copy(update={"split": "test", "knn": knn})
-    return cell.model_copy(update={"dataset": dataset, "evaluation": evaluation, "seed": seed})
+def fields_of_finals(fields: RowFields, seed: int) -> RowFields:
+    """A row of the suite as winners are run: all training images, no monitors, and one look at the test split."""
+    dataset = fields.dataset.model_copy(update={"validation_fraction": 0.0})
+    return fields.model_copy(update={"dataset": dataset, "split": "test", "monitors": {}, "seed": seed})
+
+
+def curve_of(cell: Cell) -> tuple[str, Monitor] | None:
+    """What pruning reads: an accuracy, as points of the curve name it, and the monitor that gives it, the first whose
+    probe is `knn`; None where there is none."""
+    return next(((f"{label}_top1", asked) for label, asked in cell.monitors.items() if asked.probe == "knn"), None)
 
 
 def final_seeds(spec: SweepSpec) -> list[int]:
@@ -122,17 +159,17 @@ def final_seeds(spec: SweepSpec) -> list[int]:
     return [spec.seed + 1 + index for index in range(spec.final.seeds)]
 
 
-def with_values(cell: Cell, entry: MethodLike, values: Mapping[Path, Any]) -> Cell:
-    """The cell with other values of some fields. ValidationError if that is none."""
-    fields = cell.model_dump(mode="json")
+def with_values(fields: RowFields, entry: MethodLike, values: Mapping[Path, Any]) -> RowFields:
+    """The fields with other values of some. ValidationError if the method or a row cannot have them."""
+    tree = fields.model_dump(mode="json")
     for path, value in values.items():
-        part = fields
+        part = tree
         for step in path[:-1]:
             part = part[step]
         part[path[-1]] = value
-    settings = entry.settings.model_validate_json(json.dumps(fields["settings"]), strict=True)
-    fields["settings"] = json.loads(settings.model_dump_json())
-    return Cell.model_validate_json(json.dumps(fields), strict=True)
+    settings = entry.settings.model_validate_json(json.dumps(tree["settings"]), strict=True)
+    tree["settings"] = json.loads(settings.model_dump_json())
+    return RowFields.model_validate_json(json.dumps(tree), strict=True)
 
 
 def first_error(error: ValidationError) -> str:
@@ -141,7 +178,26 @@ def first_error(error: ValidationError) -> str:
     return str(detail.get("ctx", {}).get("error") or detail["msg"].removeprefix("Input "))
 
 
+def _asked(cell: Cell) -> list[Question]:
+    return [*cell.evaluations.values(), *cell.monitors.values()]
+
+
+def _content(cell: Cell, fields: RowFields) -> dict[str, Any]:
+    """A trial's cell by the words of a suite, of its data and weights only the content: where they are found, and
+    fields that results of before do not know, make no other search."""
+    content: dict[str, Any] = identity_of(cell.pretraining)
+    content |= content.pop("training") or {}
+    content |= {"precision": fields.precision, "seed": fields.seed}
+    for part, questions in (("evaluations", cell.evaluations), ("monitors", cell.monitors)):
+        content[part] = {
+            label: {key: value for key, value in identity_of(question).items() if key not in FOLLOW}
+            for label, question in questions.items()
+        }
+    return content
+
+
 def _take(fields: dict[str, Any], path: Path) -> None:
+    """Remove a field, if it is there."""
     for step in path[:-1]:
-        fields = fields[step]
-    fields.pop(path[-1])
+        fields = fields.get(step) or {}
+    fields.pop(path[-1], None)

@@ -107,10 +107,11 @@ def _running(
     system: dict[str, Any],
 ) -> FrozenTrial:
     """The trial as stored: one record, so that a kill leaves all of it or nothing."""
+    cell = row.trial(values)
     return optuna.trial.create_trial(
         state=TrialState.RUNNING,
         params=params,
         distributions=distributions,
         system_attrs=system,
-        user_attrs={"index": index, "values": values, "cell": row.trial(values).id},
+        user_attrs={"index": index, "values": values, "cell": cell.id, "pretraining": cell.pretraining.id},
     )

@@ -16,8 +16,8 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.store.result import Result
-from harness.suite.cell import Cell
+from harness.spec.models import Cell
+from harness.store.cell_result import CellResult
 from harness.suite.search import SweepSpec
 from harness.sweep.pruning import readings
 from harness.sweep.rows import Row
@@ -45,7 +45,13 @@ class Trial:
 
     @property
     def cell_id(self) -> str:
+        """Tells its cell apart from all others."""
         return str(self.frozen.user_attrs["cell"])
+
+    @property
+    def pretraining_id(self) -> str:
+        """What users know its cell by: the name of its directory."""
+        return str(self.frozen.user_attrs["pretraining"])
 
     @property
     def cell(self) -> Cell:
@@ -156,16 +162,16 @@ class Trials:
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
             self._set(trial, "owner", token)
 
-    def settle(self, trial: Trial, result: Result | None, message: str = "") -> None:
+    def settle(self, trial: Trial, result: CellResult | None, message: str = "") -> None:
         """Tell the study how a trial's cell ended. One that another process has settled meanwhile stays as it is.
 
         Args:
             result: as stored; None where the cell could not even leave one, for the reason in `message`.
         """
-        value = result.metrics.get(self.spec.metric) if result and result.status == "done" else None
+        value = result.metrics.get(self.spec.metric) if result else None
         outcome = "done" if value is not None else "pruned" if result and result.status == "pruned" else "failed"
         repeated = any(t.cell_id == trial.cell_id and t.index < trial.index for t in self.all())
-        ending = {"state": outcome, **_facts(trial.cell, result, repeated), **({"message": message} if message else {})}
+        ending = {"state": outcome, **_facts(result, repeated), **({"message": message} if message else {})}
         try:
             self._set(trial, "ending", ending)
             for epoch, reading in readings(trial.cell, result.curves if result else ()).items():
@@ -180,13 +186,15 @@ class Trials:
         self._storage.set_trial_user_attr(trial.frozen._trial_id, name, value)
 
 
-def _facts(cell: Cell, result: Result | None, repeated: bool) -> dict[str, Any]:
+def _facts(result: CellResult | None, repeated: bool) -> dict[str, Any]:
     """What a trial cost."""
     if result is None:
         return {}
-    epochs = cell.epochs if result.status == "done" else result.curves[-1].epoch if result.curves else 0
-    if repeated:
-        return {"epochs": epochs, "seconds": 0.0}
-    if result.cost is not None:
-        return {"epochs": epochs, "seconds": result.cost.train_seconds + result.cost.evaluation_seconds}
-    return {"epochs": epochs, "seconds": (result.curves[-1].seconds or 0.0) if result.curves else 0.0}
+    cost, curves = result.cost, result.curves
+    if cost is not None:
+        epochs = result.cell.training.epochs if result.cell.training else None
+        seconds = cost.train_seconds + cost.evaluation_seconds
+    else:
+        epochs = curves[-1].epoch if curves else 0
+        seconds = (curves[-1].seconds or 0.0) if curves else 0.0
+    return {"epochs": epochs, "seconds": 0.0 if repeated else seconds}

@@ -1,7 +1,7 @@
 """A training run's whole state as bytes, and their way to the disk beside the training. Never decides when.
 
-A checkpoint holds tensors and plain values only, is read with `weights_only`, and names the cell it belongs to: another
-cell's checkpoint, or one that cannot be read whole, is refused.
+A checkpoint holds tensors and plain values only, is read with `weights_only`, and names the pretraining it belongs to:
+another one's checkpoint, or one that cannot be read whole, is refused.
 """
 
 from __future__ import annotations
@@ -29,21 +29,25 @@ def to_bytes(state: State) -> bytes:
     return buffer.getvalue()
 
 
-def from_bytes(data: bytes, cell_id: str) -> State:
+def from_bytes(data: bytes, run_id: str) -> State:
     """The state that `to_bytes` wrote, on the CPU.
 
+    Args:
+        run_id: of the pretraining that is to go on.
+
     Raises:
-        CheckpointError: the bytes are no checkpoint, or another cell's.
+        CheckpointError: the bytes are no checkpoint, or another pretraining's.
     """
     try:
         state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
         raise CheckpointError(
-            f"cell {cell_id}: the checkpoint cannot be read ({error}); delete it to start over"
+            f"pretraining {run_id}: the checkpoint cannot be read ({error}); delete it to start over"
         ) from error
-    if state.get("cell_id") != cell_id:
+    if state.get("pretraining") != run_id:
+        other = state.get("pretraining")
         raise CheckpointError(
-            f"cell {cell_id}: the checkpoint is of cell {state.get('cell_id')}; delete it to start over"
+            f"pretraining {run_id}: the checkpoint is of pretraining {other}; delete it to start over"
         )
     return state
 

@@ -1,4 +1,4 @@
-"""Optimisers from torch and timm, with the parameter groups that a cell asks for. Never scales a learning rate."""
+"""Optimisers from torch and timm, with the parameter groups that a training asks for. Never scales a learning rate."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from timm.optim.lars import Lars
 from torch import nn
 
-from harness.suite.cell import OptimiserSpec
+from harness.spec.models import Optimiser
 from methods.method import Method
 
 
-def build_optimiser(method: Method, spec: OptimiserSpec) -> torch.optim.Optimizer:
+def build_optimiser(method: Method, spec: Optimiser) -> torch.optim.Optimizer:
     """The optimiser of every trainable parameter of `method`.
 
     Groups carry `constant_lr`: whether their rate, once warmed up, stays (SimSiam's predictor). Without
@@ -35,7 +35,7 @@ def build_optimiser(method: Method, spec: OptimiserSpec) -> torch.optim.Optimize
     return lars
 
 
-def _groups(method: Method, spec: OptimiserSpec) -> Iterable[dict[str, Any]]:
+def _groups(method: Method, spec: Optimiser) -> Iterable[dict[str, Any]]:
     constant = {id(parameter) for parameter in method.constant_lr_parameters()}
     sorted_out: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in method.parameters():

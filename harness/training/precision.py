@@ -1,13 +1,12 @@
-"""Mixed precision as a cell asks for it: autocast and, for float16, the gradient scaler. Owns what a device can do."""
+"""Mixed precision as it is asked for: autocast and, for float16, the gradient scaler. Owns what a device can do."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
 
 import torch
 
-Precision = Literal["float32", "bfloat16", "float16"]
+from harness.spec.models import Precision
 
 
 class PrecisionError(ValueError):

@@ -6,15 +6,15 @@ import math
 
 import torch
 
-from harness.suite.cell import ScheduleSpec
+from harness.spec.models import Schedule
 
 
-def warmup_factor(spec: ScheduleSpec, step: int) -> float:
+def warmup_factor(spec: Schedule, step: int) -> float:
     """(i + 1) / warmup_steps at step i, and 1 from step warmup_steps - 1 on."""
     return min(1.0, (step + 1) / spec.warmup_steps) if spec.warmup_steps else 1.0
 
 
-def decay_factor(spec: ScheduleSpec, step: int, steps_per_epoch: int, epochs: int) -> float:
+def decay_factor(spec: Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
     """Fraction of the peak rate at a step, warm-up left out.
 
     `step`: x drop_factor from epoch E - drop on, for each drop smaller than E. `cosine`: half a cosine from the end of
@@ -31,7 +31,7 @@ def decay_factor(spec: ScheduleSpec, step: int, steps_per_epoch: int, epochs: in
 
 
 def set_lr(
-    optimiser: torch.optim.Optimizer, peak_lr: float, spec: ScheduleSpec, step: int, steps_per_epoch: int, epochs: int
+    optimiser: torch.optim.Optimizer, peak_lr: float, spec: Schedule, step: int, steps_per_epoch: int, epochs: int
 ) -> float:
     """Set every group's rate for this step; groups marked `constant_lr` only warm up. Returns the decayed rate."""
     warm = peak_lr * warmup_factor(spec, step)

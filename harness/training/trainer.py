@@ -16,9 +16,9 @@ from torch import Tensor
 
 from harness.data.views import Batch, ViewStream
 from harness.memory import keep_freed_memory
-from harness.store.result import CurvePoint
+from harness.spec.models import TrainingSpec
+from harness.store.records import CurvePoint
 from harness.streams import stream, stream_seed
-from harness.suite.cell import Cell
 from harness.training.checkpoints import BackgroundWriter, CheckpointError, State
 from harness.training.fused_mlp import fuse_heads
 from harness.training.fused_resnet import fuse_normalisation
@@ -90,26 +90,37 @@ class Tally:
 
 
 class Trainer:
-    """Trains `method` as `cell` says, on batches of `views`."""
+    """Trains `method` as `spec` says, on batches of `views`."""
 
-    def __init__(self, cell: Cell, method: Method, views: ViewStream, device: torch.device, hooks: Hooks) -> None:
-        assert cell.optimiser
-        assert cell.schedule
-        assert cell.epochs
-        assert cell.views
-        assert cell.batch_size
-        check_precision(cell.precision, device)
-        self.cell, self.views, self.device, self.hooks = cell, views, device, hooks
-        self.optimiser_spec, self.schedule, self.epochs = cell.optimiser, cell.schedule, cell.epochs
-        self.views_per_step = cell.views * cell.batch_size
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        seed: int,
+        run_id: str,
+        method: Method,
+        views: ViewStream,
+        device: torch.device,
+        hooks: Hooks,
+    ) -> None:
+        """
+        Args:
+            seed: of dropout and of the method's own draws; the views have theirs.
+            run_id: of the pretraining, which its checkpoints name.
+
+        Raises:
+            PrecisionError: the device lacks the precision.
+        """
+        check_precision(spec.precision, device)
+        self.spec, self.seed, self.run_id = spec, seed, run_id
+        self.views, self.device, self.hooks = views, device, hooks
         self.method = method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
             keep_freed_memory()
             fuse_normalisation(self.method)
             fuse_heads(self.method)
             self.method.encode_views = side_by_side
-        self.optimiser = build_optimiser(method, cell.optimiser)
-        self.scaler = gradient_scaler(cell.precision, device)
+        self.optimiser = build_optimiser(method, spec.optimiser)
+        self.scaler = gradient_scaler(spec.precision, device)
         self.tally = Tally()
         self.loss_sum = torch.zeros((), device=device)  # over the steps of the current epoch
         self.last_loss = torch.zeros((), device=device)
@@ -118,7 +129,7 @@ class Trainer:
     @property
     def steps(self) -> int:
         """Optimiser steps of the whole run."""
-        return self.epochs * self.views.steps_per_epoch
+        return self.spec.epochs * self.views.steps_per_epoch
 
     @property
     def epoch(self) -> int:
@@ -131,8 +142,8 @@ class Trainer:
         Raises:
             NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is from before.
             Interrupted: `should_stop` said so; the state after the last step is on the disk.
-        Pruned: `give_up` said so.
-        BatchTooLargeError: a step needs more memory than there is.
+            Pruned: `give_up` said so.
+            BatchTooLargeError: a step needs more memory than there is.
         """
         writer = BackgroundWriter(self.hooks.save)
         self._saved_at = self._reported_at = self._began = time.monotonic()
@@ -157,18 +168,16 @@ class Trainer:
             self._between_steps(writer)
 
     def _train_step(self, batch: Batch, epoch: int) -> None:
-        step = self.tally.step
-        set_lr(self.optimiser, self.optimiser_spec.lr, self.schedule, step, self.views.steps_per_epoch, self.epochs)
-        torch.manual_seed(stream_seed(self.cell.seed, "dropout", step))
-        with autocast(self.cell.precision, self.device):
-            loss = self.method.loss(
-                channels_last(batch.views), batch.labels, stream(self.cell.seed, "permutation", step)
-            )
+        step, spec = self.tally.step, self.spec
+        set_lr(self.optimiser, spec.optimiser.lr, spec.schedule, step, self.views.steps_per_epoch, spec.epochs)
+        torch.manual_seed(stream_seed(self.seed, "dropout", step))
+        with autocast(spec.precision, self.device):
+            loss = self.method.loss(channels_last(batch.views), batch.labels, stream(self.seed, "permutation", step))
         self.optimiser.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self.method.after_step(epoch / self.epochs)
+        self.method.after_step(epoch / spec.epochs)
         self.last_loss = loss.detach()
         self.loss_sum += self.last_loss
         self.bad_step = torch.where((self.bad_step < 0) & ~torch.isfinite(self.last_loss), step, self.bad_step)
@@ -182,7 +191,7 @@ class Trainer:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
             raise BatchTooLargeError(
-                f"a step of {self.cell.batch_size} images in {self.cell.views} views does not fit the memory of "
+                f"a step of {self.spec.batch_size} images in {self.spec.views} views does not fit the memory of "
                 f"{self.device}: use a smaller `batch_size` or fewer `views`, a narrower backbone, `precision: "
                 f"bfloat16`, or a larger device (torch says: {str(error).splitlines()[0]})"
             ) from error
@@ -244,11 +253,11 @@ class Trainer:
         rate = (self.tally.step - self._step_before) / max(seconds, 1e-9)
         return Progress(
             epoch=self.epoch,
-            epochs=self.epochs,
+            epochs=self.spec.epochs,
             step=self.tally.step,
             steps=self.steps,
             loss=self.last_loss.item(),
-            views_per_second=rate * self.views_per_step,
+            views_per_second=rate * self.spec.views * self.spec.batch_size,
             seconds_left=(self.steps - self.tally.step) / max(rate, 1e-9),
             latest=self.tally.curve[-1].values if self.tally.curve else {},
         )
@@ -261,7 +270,7 @@ class Trainer:
     def state(self) -> State:
         """Everything that `restore` needs."""
         return {
-            "cell_id": self.cell.id,
+            "pretraining": self.run_id,
             "code": self.hooks.code,
             "method": self.method.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -275,7 +284,7 @@ class Trainer:
         }
 
     def restore(self, state: State) -> None:
-        """Go on from a checkpoint of this cell.
+        """Go on from a checkpoint of this pretraining.
 
         Raises:
             CheckpointError: it does not fit this code's method or optimiser.
@@ -289,7 +298,7 @@ class Trainer:
             self.tally = Tally(state["step"], state["seconds"], state["measuring_seconds"], state["resumed"] + 1, curve)
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(
-                f"cell {self.cell.id}: its checkpoint does not fit the code as it is now ({error})"
+                f"pretraining {self.run_id}: its checkpoint does not fit the code as it is now ({error})"
             ) from error
 
 

@@ -3,8 +3,9 @@ import pytest
 from scipy import stats
 
 from harness.analysis import claims
-from harness.store.provenance import Code
-from harness.store.result import CurvePoint, pack_hits
+from harness.spec.collapse import CollapseRule
+from harness.store.records import CurvePoint
+from tests.analysis.conftest import LINEAR, MONITORS, code
 
 W2 = {"label": "w", "axes": {"d": 2}, "views": 2}
 W4 = {"label": "w", "axes": {"d": 4}, "views": 4}
@@ -106,8 +107,7 @@ def test_a_metric_that_was_not_measured_is_not_testable(bench):
 
 def test_single_runs_have_no_interval_but_mcnemar(bench):
     for row, hits in ((W4, [1, 1, 1, 0]), (W2, [1, 0, 0, 1])):
-        extra = {"hits": {"linear_top1": pack_hits(np.array(hits, dtype=bool))}, "evaluation_images": 4}
-        bench.done({"linear_top1": 25.0 * sum(hits)}, extra=extra, **row)
+        bench.done({"linear_top1": 25.0 * sum(hits)}, hits={"linear_top1": np.array(hits, dtype=bool)}, **row)
     found = _verdict(bench, "w d=4 > w d=2")
     assert (found.answer, found.seeds_to_decide) == ("inconclusive", None)
     assert found.lines == (
@@ -157,8 +157,7 @@ def test_collapse_is_counted_over_runs(bench, flags, collapses, does_not):
 
 
 def test_collapse_that_was_not_measured_is_not_testable(bench):
-    result = bench.done({"linear_top1": 50.0}, **BYOL)
-    bench.store.save(result.model_copy(update={"diagnostics": {}}))
+    bench.done({"linear_top1": 50.0}, collapsed=None, **BYOL)
     assert _verdict(bench, "byol collapses").lines == ("missing: cifar10, byol: collapse was not measured",)
 
 
@@ -167,13 +166,14 @@ def _curve(values, seconds=None):
         CurvePoint(epoch=5 * at, step=50 * at, values={"loss": 1.0, "knn5_top1": value}, seconds=seconds)
         for at, value in enumerate(values, 1)
     ]
-    return {"curves": (*points[:1], CurvePoint(epoch=6, step=60, values={"loss": 1.0}), *points[1:])}
+    curve = (*points[:1], CurvePoint(epoch=6, step=60, values={"loss": 1.0}), *points[1:])
+    return {"curve": curve, "monitors": MONITORS}
 
 
 def test_earlier_is_read_from_the_curve_and_only_as_fine_as_its_readings(bench):
     for seed in range(6):
-        bench.done({"linear_top1": 1.0}, seed=seed, extra=_curve([70, 79, 80, 80]), **W2)
-        bench.done({"linear_top1": 1.0}, seed=seed, extra=_curve([10, 20, 30, 80]), **BYOL)
+        bench.done({"linear_top1": 1.0}, seed=seed, **_curve([70, 79, 80, 80]), **W2)
+        bench.done({"linear_top1": 1.0}, seed=seed, **_curve([10, 20, 30, 80]), **BYOL)
     # 79 of 80 is 98.75 %: the one by epoch 10 and after 5, the other by 20 and after 15
     found = _verdict(bench, "w d=2 reaches 95 % of its final k-NN earlier than byol")
     assert found.answer == "supported"
@@ -187,18 +187,52 @@ def test_earlier_is_read_from_the_curve_and_only_as_fine_as_its_readings(bench):
 
 
 def test_seconds_are_compared_on_the_same_hardware_only(bench):
-    bench.done({"linear_top1": 1.0}, extra=_curve([70, 80], seconds=3.0), **W2)
-    bench.done({"linear_top1": 1.0}, extra=_curve([10, 80]), provenance={"device": "H100"}, **BYOL)
+    bench.done({"linear_top1": 1.0}, **_curve([70, 80], seconds=3.0), **W2)
+    bench.done({"linear_top1": 1.0}, **_curve([10, 80]), provenance={"device": "H100"}, **BYOL)
     claim = "w d=2 reaches 95 % of its final k-NN earlier than byol in seconds"
     (line,) = _verdict(bench, claim).lines
     assert "seconds on different hardware are not compared (H100, 2 threads, here; cpu, 2 threads, here)" in line
-    bench.done({"linear_top1": 1.0}, seed=1, extra=_curve([10, 80]), **W4)
+    bench.done({"linear_top1": 1.0}, seed=1, **_curve([10, 80]), **W4)
     assert _verdict(bench, claim.replace("byol", "w d=4")).answer == "not testable"
 
 
 def test_what_is_stale_is_said(bench):
     _runs(bench, W4, [91.0, 92.0])
     _runs(bench, W2, [90.0, 92.0])
-    code = Code(shared="s", methods={"w_mse": "new"}, commit=None, dirty=None)
-    (found,) = claims.test_claims(["w d=4 > w d=2"], bench.records(code))
+    (found,) = claims.test_claims(["w d=4 > w d=2"], bench.records(code(method_w_mse="new")))
     assert found.lines[-1] == "rests on stale results of w d=4, w d=2"
+
+
+def test_what_an_older_probe_measured_is_stale_in_claims_on_its_metric_alone(bench):
+    _runs(bench, W4, [91.0, 92.0])
+    _runs(bench, W2, [90.0, 92.0])
+    records = bench.records(code(probe_knn="new"))
+    on_knn, on_linear = claims.test_claims(["w d=4 > w d=2 on knn5_top1", "w d=4 > w d=2 on linear_top1"], records)
+    assert on_knn.lines[-1] == "rests on stale results of w d=4, w d=2"
+    assert not any("stale" in line for line in on_linear.lines)
+
+
+def test_a_claim_needs_its_own_metric_alone(bench):
+    for row, value in ((W4, 91.0), (W2, 90.0)):
+        bench.done({"linear_top1": value}, to_do=["knn5"], **row)
+    assert _verdict(bench, "w d=4 > w d=2 on linear_top1").answer == "inconclusive"  # one seed
+    assert _verdict(bench, "w d=4 > w d=2 on knn5_top1").lines == (
+        "missing: cifar10, w d=4: pending (seed 0)",
+        "missing: cifar10, w d=2: pending (seed 0)",
+    )
+    assert _verdict(bench, "w d=4 does not collapse").answer == "supported"
+
+
+def test_collapse_is_by_the_rule_that_the_records_were_gathered_with(bench):
+    bench.done({"linear_top1": 50.0}, **BYOL)  # RankMe 60 of 64
+    strict = bench.records(rule=CollapseRule(min_rank_fraction=0.95))
+    (found,) = claims.test_claims(["byol collapses"], strict)
+    assert found.answer == "supported"
+    assert _verdict(bench, "byol collapses").answer == "refuted"
+
+
+def test_headings_of_two_evaluations_of_one_probe_are_told_apart(bench):
+    few = {"probe": "linear", "label_fraction": 0.1}
+    for row, value in ((W4, 91.0), (W2, 90.0)):
+        bench.done({"linear_top1": value, "few_top1": value}, evaluations={"linear": LINEAR, "few": few}, **row)
+    assert "linear top-1 % (few): +1.00" in _verdict(bench, "w d=4 > w d=2 on few_top1").lines[0]

@@ -1,5 +1,8 @@
+import pytest
+
 from harness.analysis.differences import differences
 from harness.analysis.layout import arrange
+from tests.analysis.conftest import LINEAR, MONITORS
 
 
 def _differences(records, rows=("method",), columns=("dataset",)):
@@ -38,8 +41,10 @@ def test_axes_that_the_table_shows_are_not_repeated(bench):
 
 def test_what_a_control_does_not_have_is_one_line(bench):
     bench.plan()
-    bench.plan(label="pixels", method="pixels", settings={}, views=None, backbone=None, optimiser=None, epochs=None)
-    assert _differences(bench.records()) == ["pixels has no views, backbone, optimiser, epochs"]
+    bench.plan(label="pixels", method="pixels", settings={})
+    assert _differences(bench.records()) == [
+        "pixels has no views, backbone, augmentation, optimiser, schedule, epochs, batch_size"
+    ]
 
 
 def test_heads_are_compared_across_methods_and_other_settings_within_one(bench):
@@ -66,10 +71,65 @@ def test_columns_are_compared_apart_and_common_lines_said_once(bench):
     ]
 
 
-def test_different_copies_of_a_dataset_are_a_difference(bench):
-    bench.plan(label="A", dataset={"fingerprint": "one"})
-    bench.plan(label="B", dataset={"fingerprint": "two"})
-    assert _differences(bench.records()) == ["dataset.fingerprint: one in A; two in B"]
+def test_options_of_the_backbone_are_named_though_one_row_has_none(bench):
+    bench.plan(label="A")
+    bench.plan(label="B", backbone={"options": {"drop_path_rate": 0.1}})
+    bench.plan(label="C", backbone={"options": {"drop_path_rate": 0.1, "drop_rate": 0.5}})
+    assert _differences(bench.records()) == [
+        "backbone.options.drop_path_rate: – in A; 0.1 in B, C",
+        "backbone.options.drop_rate: – in A, B; 0.5 in C",
+    ]
+
+
+def test_evaluations_are_compared_and_monitors_are_not(bench):
+    bench.plan(label="A", evaluations={"linear": {"probe": "linear", "epochs": 5}})
+    bench.plan(label="B", evaluations={"linear": {"probe": "linear", "label_fraction": 0.1}}, monitors=MONITORS)
+    assert _differences(bench.records()) == [
+        "evaluations.linear.label_fraction: – in A; 0.1 in B",
+        "evaluations.linear.epochs: 5 in A; 500 in B",
+    ]
+
+
+def test_an_evaluation_that_a_row_does_not_have_is_one_line(bench):
+    bench.plan(label="A")
+    bench.plan(label="B", evaluations={"linear": LINEAR})
+    assert _differences(bench.records()) == ['evaluations.knn5: {"probe": "knn", "k": 5} in A; – in B']
+
+
+CHANGES = {
+    "views": 4,
+    "dataset": {"image_size": 64},
+    "backbone": {"weights": "w.safetensors"},
+    "augmentation": {"solarise_probability": 0.2},
+    "optimiser": {"betas": (0.9, 0.99)},
+    "schedule": {"drops": (10,)},
+    "epochs": 10,
+    "batch_size": 256,
+    "precision": "bfloat16",
+    "evaluations": {"linear": {"probe": "linear", "lr": 0.5}, "knn5": {"probe": "knn", "k": 5}},
+}
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_every_part_of_a_row_can_appear(bench, field):
+    bench.plan(label="A")
+    bench.plan(label="B", **{field: CHANGES[field]})
+    (line,) = _differences(bench.records())
+    assert line.startswith(field)
+
+
+def test_the_split_is_a_difference(bench):
+    for label, split in (("A", "test"), ("B", "validation")):
+        bench.plan(label=label, split=split, dataset={"validation_fraction": 0.1})
+    assert _differences(bench.records()) == ["split: test in A; validation in B"]
+
+
+def test_a_field_of_the_same_last_name_as_a_shown_axis_is_still_named(bench):
+    bench.plan(axes={"epochs": 10}, epochs=10, evaluations={"linear": {"probe": "linear", "epochs": 5}})
+    bench.plan(axes={"epochs": 20}, epochs=20, evaluations={"linear": {"probe": "linear", "epochs": 6}})
+    assert _differences(bench.records(), rows=("method", "epochs")) == [
+        "evaluations.linear.epochs: 5 in W-MSE epochs=10; 6 in W-MSE epochs=20"
+    ]
 
 
 def test_rows_without_the_method_are_called_by_their_axes(bench):

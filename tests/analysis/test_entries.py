@@ -2,12 +2,12 @@ import math
 
 import pytest
 
-from harness.analysis.entries import Entry, Published, title_of
-from harness.store.provenance import Code
+from harness.analysis.entries import Entry, Published, headings_in, title_of
+from tests.analysis.conftest import EVALUATIONS, code
 
 
-def _entry(bench, measure="linear_top1", code=None, **changes):
-    return Entry(measure, tuple(bench.records(code)), **changes)
+def _entry(bench, measure="linear_top1", now=None, **changes):
+    return Entry(measure, tuple(bench.records(now)), **changes)
 
 
 def test_mean_and_sample_standard_deviation(bench):
@@ -58,7 +58,7 @@ def test_an_entry_that_has_but_one_fate_says_so(bench, kind):
         elif kind == "skipped":
             bench.skip("cannot", seed=seed)
         else:
-            bench.plan(seed=seed, missing="fetch it", dataset={"fingerprint": None})
+            bench.plan(seed=seed, missing="fetch it")
     assert _entry(bench).text == ("failed 2 of 2" if kind == "failed" else kind)
 
 
@@ -82,9 +82,34 @@ def test_collapsed_runs_are_flagged(bench):
 
 def test_stale_runs_are_flagged(bench):
     bench.done({"linear_top1": 10.0}, seed=0)
-    bench.done({"linear_top1": 10.0}, seed=1, provenance={"method_digest": "old"})
-    code = Code(shared="s", methods={"w_mse": "m"}, commit=None, dirty=None)
-    assert _entry(bench, code=code).text == "10.00 ± 0.00, stale 1 of 2"
+    bench.done({"linear_top1": 10.0}, seed=1, provenance={"code": {"method w_mse": "old"}})
+    assert _entry(bench, now=code()).text == "10.00 ± 0.00, stale 1 of 2"
+    assert _entry(bench, now=code(method_w_mse="new")).text == "10.00 ± 0.00, stale"
+
+
+def test_an_older_probe_makes_its_own_column_stale(bench):
+    bench.done({"linear_top1": 10.0, "knn5_top1": 20.0})
+    now = code(probe_knn="new")
+    assert _entry(bench, "knn5_top1", now).text == "20.00, stale"
+    assert _entry(bench, "linear_top1", now).text == "10.00"
+
+
+def test_what_is_to_do_and_what_failed_stand_in_their_own_column(bench):
+    for seed in (0, 1):
+        bench.done({"linear_top1": 90.0, "knn5_top1": 80.0}, seed=seed)
+    bench.done({"linear_top1": 93.0}, seed=2, to_do=["knn5"])
+    assert _entry(bench).text == "91.00 ± 1.73"
+    assert _entry(bench, "knn5_top1").text == "2 done of 3 planned"
+    assert _entry(bench, "train_seconds").text == "10.0"
+    assert _entry(bench, "evaluation_seconds").text == "–"  # not priced before all of it is done
+    bench.done({"linear_top1": 91.0}, seed=3, failing={"knn5": "k exceeds the training images"})
+    assert _entry(bench).text == "91.00 ± 1.41"
+    assert _entry(bench, "knn5_top1").text == "2 done of 4 planned, 1 failed"
+
+
+def test_an_evaluation_that_always_failed_is_failed_in_its_column_only(bench):
+    bench.done({"linear_top1": 93.0}, failing={"knn5": "k exceeds the training images"})
+    assert [_entry(bench, name).text for name in ("linear_top1", "knn5_top1")] == ["93.00", "failed 1 of 1"]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +153,26 @@ def test_costs_are_means_over_all_cells(bench, measure, text):
 
 
 def test_headings():
-    assert [title_of(name) for name in ("linear_top1", "knn5_top1", "knn20_top1", "train_seconds", "other")] == [
-        "linear top-1 %", "5-NN %", "20-NN %", "train s", "other",
+    names = ("linear_top1", "linear_top5", "lbfgs_top1", "knn5_top1", "knn20_top1", "train_seconds", "other")
+    assert [title_of(name) for name in names] == [
+        "linear top-1 %", "linear top-5 %", "L-BFGS top-1 %", "5-NN %", "20-NN %", "train s", "other",
     ]  # fmt: skip
+    assert title_of("near_top1") == "near top-1 %"
+    assert title_of("near_top1", {"near_top1": "7-NN %"}) == "7-NN %"
+
+
+def test_headings_are_the_probes_and_the_second_of_two_alike_names_its_evaluation(bench):
+    near = {"probe": "knn", "k": 7}
+    few = {"probe": "linear", "label_fraction": 0.1}
+    bench.plan(evaluations={**EVALUATIONS, "near": near, "few": few})
+    assert headings_in(bench.records()) == {
+        "linear_top1": "linear top-1 %",
+        "knn5_top1": "5-NN %",
+        "near_top1": "7-NN %",
+        "few_top1": "linear top-1 % (few)",
+        "linear_top5": "linear top-5 %",
+        "few_top5": "linear top-5 % (few)",
+    }
 
 
 def test_means_are_of_the_values_not_of_the_rounded_ones(bench):

@@ -12,11 +12,11 @@ import pytest
 from harness.analysis.figures import FIGURES, write_figures
 from harness.analysis.figures.accuracy import accuracy
 from harness.analysis.figures.frontier import frontier
-from harness.analysis.figures.spectra import spectrum
+from harness.analysis.figures.spectra import spectra, spectrum
 from harness.analysis.figures.style import CONTROL, looks
 from harness.analysis.report.rows import rows_of
-from harness.store.result import CurvePoint
-from tests.analysis.conftest import W_MSE
+from harness.store.records import Arrays, CurvePoint
+from tests.analysis.conftest import KNN5, W_MSE
 
 METRICS = ["linear_top1", "knn5_top1"]
 
@@ -33,11 +33,11 @@ def filled(bench):
     """Two methods and a control, three seeds each, with curves and spectra."""
     for seed in range(3):
         for label, settings, cost, top in (("W-MSE", W_MSE, 10.0, 90.0), ("other", {"projector": None}, 20.0, 80.0)):
-            fields = {"label": label, "seed": seed, "settings": settings, "epochs": 3}
-            result = bench.done({"linear_top1": top + seed, "knn5_top1": 70.0}, seconds=cost, **fields)
-            spectra = {"h_spectrum": [4.0, 2.0, 0.0], "collapsed": False}
-            more = {"curves": curve(50.0, 60.0, 65.0), "diagnostics": spectra}
-            bench.store.save(result.model_copy(update=more))
+            fields = {"label": label, "seed": seed, "settings": settings, "epochs": 3, "seconds": cost}
+            fields |= {"monitors": {"knn5": KNN5 | {"every_epochs": 1}}, "curve": curve(50.0, 60.0, 65.0)}
+            result = bench.done({"linear_top1": top + seed, "knn5_top1": 70.0}, **fields)
+            stored = {"h": [4.0, 2.0, 0.0], "initial_h": [1.0, 1.0, 0.5]}
+            bench.store.save_arrays(result.id, "spectra", Arrays(id=result.id, spectra=stored))
         bench.done({"linear_top1": 50.0, "knn5_top1": 40.0}, label="none", method="untrained", settings={}, seed=seed)
     return bench
 
@@ -96,10 +96,25 @@ def test_an_incomplete_row_has_no_point(filled):
 
 def test_a_spectrum_is_relative_to_its_largest_and_has_no_noise(filled):
     row = rows_of(filled.records(), set())[0]
-    relative = spectrum(row, "h_spectrum")
+    relative = spectrum(row, "h")
     assert relative[:2] == pytest.approx([1.0, 0.5])
     assert math.isnan(relative[2])
-    assert spectrum(row, "v_spectrum") == []
+    assert spectrum(row, "v") == []
+
+
+def test_spectra_at_step_0_are_thin_lines_beside_those_at_the_end(filled):
+    (axis,) = spectra("T", rows_of(filled.records(), {"untrained"})).axes
+    drawn = sorted((line.get_linewidth(), list(line.get_ydata())[1]) for line in axis.lines)
+    assert drawn == [pytest.approx(pair) for pair in ((0.4, 1.0), (0.4, 1.0), (1.3, 0.5), (1.3, 0.5))]
+
+
+def test_a_collapsed_run_is_a_cross_and_one_with_work_left_is_a_point_like_any(bench):
+    bench.done({"linear_top1": 10.0}, label="flat", collapsed=True, settings={"k": 1})
+    bench.done({"linear_top1": 60.0}, label="half", to_do=["knn5"], settings={"k": 2})
+    axis = accuracy("T", rows_of(bench.records(), set()), ["linear_top1"]).axes[0]
+    points = {line.get_marker(): line.get_xdata()[0] for line in axis.lines if line.get_marker() in ("o", "x")}
+    assert points == {"x": 10.0, "o": 60.0}
+    assert axis.get_xlabel() == "linear top-1 %"
 
 
 def test_rows_of_a_method_share_its_colour_and_no_two_rows_look_alike(bench):

@@ -5,7 +5,6 @@ from scipy import stats
 from harness.analysis.bootstrap import bootstrap_accuracy, bootstrap_difference
 from harness.analysis.entries import Entry
 from harness.analysis.lines import lines, mark_best
-from harness.store.result import pack_hits
 
 COLUMN, METRIC = ("cifar10",), "linear_top1"
 
@@ -79,11 +78,13 @@ def test_nothing_is_compared_where_a_run_is_missing(bench):
     assert [line.difference for line in lines(_entries(bench), ("base", ("base",)))] == [None, None]
 
 
-def _with_hits(bench, label, hits):
+def _with_hits(bench, label, hits, **more):
     for seed, own in enumerate(hits):
-        extra = {"hits": {METRIC: pack_hits(own)}, "evaluation_images": len(own)}
         value = 100 * float(own.mean())
-        bench.done({METRIC: value}, seed=seed, label=label, method="byol", settings={"of": label}, extra=extra)
+        settings = {"of": label}
+        bench.done(
+            {METRIC: value}, seed=seed, label=label, method="byol", settings=settings, hits={METRIC: own}, **more
+        )
 
 
 def test_stored_hits_are_resampled(bench):
@@ -110,3 +111,16 @@ def test_hits_on_other_images_are_not_compared(bench):
     _with_hits(bench, "a", np.zeros((2, 10), dtype=bool))
     line = lines(_entries(bench), ("base", ("base",)))[1]
     assert (line.difference.interval.mean, line.resampled, line.single) == (-100.0, None, None)
+
+
+@pytest.mark.parametrize("other", [{"split": "validation"}, {"dataset": {"train_images": 100}}])
+def test_rows_scored_on_other_images_of_as_many_are_not_compared_image_by_image(bench, other):
+    half = {"validation_fraction": 0.5}
+    changed = {"dataset": half, "split": "test"} | other
+    changed["dataset"] = half | changed["dataset"]
+    _with_hits(bench, "base", np.ones((2, 9), dtype=bool), dataset=half)
+    _with_hits(bench, "a", np.zeros((2, 9), dtype=bool), **changed)
+    line = lines(_entries(bench), ("base", ("base",)))[1]
+    assert line.difference.interval.mean == -100.0
+    same_images = "train_images" in changed["dataset"]  # fewer to train on, and the test split as it was
+    assert (line.resampled is not None) == same_images

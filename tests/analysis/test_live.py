@@ -8,8 +8,10 @@ from rich.cells import cell_len
 
 from harness.analysis.live import CachedStore, Running, Snapshot, look
 from harness.analysis.live_view import NARROWEST, bar, frame, sparkline
+from harness.store.cell_result import read_cell
 from harness.store.progress import RunProgress
-from harness.store.result import CurvePoint
+from harness.store.records import CurvePoint
+from tests.analysis.conftest import LINEAR, MONITORS
 
 WRITTEN = "2026-01-01T00:00:00+00:00"
 
@@ -24,10 +26,11 @@ def progress(**changes):
 @contextlib.contextmanager
 def running(store, cell, said=None):
     """The cell as if a process ran it: a lock is seen by others whoever holds it."""
-    with store.lock(cell.id):
-        store.begin(cell)
+    id_ = cell.pretraining.id
+    with store.lock(id_):
+        store.begin(cell.pretraining)
         if said is not None:
-            store.write_progress(cell.id, said)
+            store.write_progress(id_, said)
         yield
 
 
@@ -39,14 +42,14 @@ def test_cells_by_state_with_what_runs_failed_and_ended_last(bench):
     bench.plan(seed=4)
     bench.skip("cannot work", seed=5)
     with running(bench.store, cell, progress()):
-        seen = look("T", bench.expansion, bench.store)
+        seen = look("T", bench.expansion, bench.store, bench.facts)
     assert seen.states == {"done": 2, "failed": 1, "running": 1, "pending": 1, "skipped": 1}
     assert (seen.planned, seen.open) == (5, 2)
     assert seen.running == (Running("W-MSE on cifar10, seed 3", progress()),)
     assert seen.failures == (("W-MSE on cifar10, seed 2", "RuntimeError: broken"),)
-    assert [result.metrics["linear_top1"] for _, result in seen.finished] == [91.0, 90.0]  # the latest first
+    assert [record.result.metrics["linear_top1"] for _, record in seen.finished] == [91.0, 90.0]  # the latest first
     assert seen.views_per_second == 1234.0
-    # 1000 epochs of 390 steps of 512 images, twice, at 10 s for 51,200 views; 2 s of evaluation; and what runs
+    # 1000 epochs of 97 steps of 512 images, twice, at 10 s for 51,200 views; 2 s of evaluation; and what runs
     waiting = 50_000 // 512 * 512 * 2 * 1000 * 10 / 51_200 + 2.0
     assert seen.seconds_left == pytest.approx(65.0 + waiting)
     assert seen.unknown == 0
@@ -56,31 +59,66 @@ def test_time_left_is_shared_among_the_running_and_unknown_cells_are_counted(ben
     first, second = bench.plan(seed=0).cell, bench.plan(seed=1).cell
     bench.plan(seed=2)
     with running(bench.store, first, progress()), running(bench.store, second, progress(seconds_left=35.0)):
-        seen = look("T", bench.expansion, bench.store)
+        seen = look("T", bench.expansion, bench.store, bench.facts)
     assert (seen.seconds_left, seen.unknown) == (65.0, 1)  # no less than the longest running one
 
 
 def test_a_failed_cell_that_is_tried_again_is_running(bench):
     bench.failed("RuntimeError", "broken")
     with running(bench.store, bench.planned[0].cell):
-        seen = look("T", bench.expansion, bench.store)
+        seen = look("T", bench.expansion, bench.store, bench.facts)
     assert seen.states == {"running": 1}
     assert seen.running[0].progress is None
     assert seen.failures == ()
-    assert look("T", bench.expansion, bench.store).states == {"failed": 1}
+    assert look("T", bench.expansion, bench.store, bench.facts).states == {"failed": 1}
+
+
+def test_a_failed_evaluation_is_told_with_its_name(bench):
+    bench.done({"linear_top1": 90.0}, failing={"knn5": "k exceeds the images"})
+    seen = look("T", bench.expansion, bench.store, bench.facts)
+    assert seen.failures == (("W-MSE on cifar10, seed 0, knn5", "RuntimeError: k exceeds the images"),)
+    assert seen.finished == ()
+
+
+def test_evaluations_to_do_wait_and_cost_no_training(bench):
+    bench.done({"linear_top1": 90.0}, seed=0)
+    bench.done({"linear_top1": 90.0}, seed=1, to_do=["knn5"])
+    with running(bench.store, bench.plan(seed=2).cell, progress()):
+        seen = look("T", bench.expansion, bench.store, bench.facts)
+    assert seen.states == {"done": 1, "pending": 1, "running": 1}
+    assert seen.seconds_left == pytest.approx(65.0 + 0.5)  # of one evaluation like that of seed 0
+
+
+def test_cells_that_share_a_pretraining_run_once(bench):
+    for seed in (0, 1):
+        bench.plan(label="pixels", method="pixels", settings={}, seed=seed)
+    with running(bench.store, bench.planned[0].cell, progress(stage="evaluating", views_per_second=5.0)):
+        seen = look("T", bench.expansion, bench.store, bench.facts)
+    assert (seen.states, len(seen.running), seen.views_per_second) == ({"running": 2}, 1, 5.0)
+
+
+def test_a_cell_that_is_done_stays_so_while_its_encoder_is_asked_for_another(bench):
+    result = bench.done({"linear_top1": 90.0}, label="A", evaluations={"linear": LINEAR})
+    bench.plan(label="B")  # the same pretraining, with knn5 too
+    with running(bench.store, result.cell):
+        assert look("T", bench.expansion, bench.store, bench.facts).states == {"done": 1, "running": 1}
 
 
 def test_results_are_read_again_only_when_their_file_changed(bench, monkeypatch):
-    result = bench.done({"linear_top1": 90.0})
+    curve = [CurvePoint(epoch=5, step=50, values={"loss": 1.0, "knn5_top1": 40.0})]
+    result = bench.done({"linear_top1": 90.0}, curve=curve, monitors=MONITORS)
     store = CachedStore(bench.store.root)
-    assert store.result(result.id).metrics == {"linear_top1": 90.0}
+    states, points = look("T", bench.expansion, store, bench.facts).states, read_cell(store, result.cell).curves
+    assert [point.values["knn5_top1"] for point in points] == [40.0]
     with monkeypatch.context() as patch:
-        patch.setattr("harness.store.store._parse", None)  # any reading would fail
-        assert store.result(result.id).metrics == {"linear_top1": 90.0}
-    bench.store.save(result.model_copy(update={"metrics": {"linear_top1": 123.25}}))
-    assert store.result(result.id).metrics == {"linear_top1": 123.25}
-    (bench.store.directory(result.id) / "result.json").unlink()
-    assert store.result(result.id) is None
+        patch.setattr("harness.store.store.read_sealed", None)  # any reading would fail
+        assert look("T", bench.expansion, store, bench.facts).states == states == {"done": 1}
+        assert read_cell(store, result.cell).curves == points
+    answer = result.evaluations["linear"]
+    bench.store.save_evaluation(answer.model_copy(update={"metrics": {"top1": 123.25}}))
+    assert read_cell(store, result.cell).metrics == {"linear_top1": 123.25}
+    (bench.store.directory(result.id) / "pretraining.json").unlink()
+    assert read_cell(store, result.cell) is None
 
 
 def test_a_sparkline_goes_from_the_smallest_to_the_largest():
@@ -138,6 +176,19 @@ def test_a_running_cell_at_eighty_columns():
     assert lines[7].startswith("  loss 0.0333 █")
     assert "5-NN 70.0 % ▁" in lines[7]
     assert lines[7].endswith("1,234 views/s")
+
+
+def test_the_first_metric_of_each_evaluation_is_shown_of_what_is_done(bench):
+    bench.done({"linear_top1": 90.0, "linear_top5": 99.0, "knn5_top1": 80.0}, collapsed=True)
+    lines = [line.plain for line in frame(look("T", bench.expansion, bench.store, bench.facts), 80)]
+    assert "W-MSE on cifar10, seed 0: linear top-1 90.00 %, 5-NN 80.00 %, collapsed" in lines
+
+
+def test_results_of_two_evaluations_of_one_probe_are_told_apart(bench):
+    few = {**LINEAR, "label_fraction": 0.1}
+    bench.done({"linear_top1": 90.0, "few_top1": 80.0}, evaluations={"linear": LINEAR, "few": few})
+    lines = [line.plain for line in frame(look("T", bench.expansion, bench.store, bench.facts), 80)]
+    assert "W-MSE on cifar10, seed 0: linear top-1 90.00 %, linear top-1 (few) 80.00 %" in lines
 
 
 def test_a_long_name_is_cut_before_its_seed():

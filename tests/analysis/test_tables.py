@@ -2,7 +2,9 @@ import pytest
 
 from harness.analysis.references import load
 from harness.analysis.tables import build
+from harness.spec.collapse import CollapseRule
 from harness.suite.models import Reference, TableSpec
+from tests.analysis.conftest import EVALUATIONS, KNN5, LINEAR
 
 W4 = {"label": "W-MSE", "axes": {"d": 4}, "views": 4}
 W2 = {"label": "W-MSE", "axes": {"d": 2}, "views": 2}
@@ -207,3 +209,64 @@ def test_incomplete_rows_have_no_mean_unless_asked_for(bench):
 def test_an_empty_plan_is_an_empty_table(bench):
     (table,) = build("Suite", [], bench.records())
     assert (table.title, table.rows, table.notes) == ("Suite", (), ())
+
+
+def test_without_metrics_the_columns_are_the_first_of_each_evaluation(bench):
+    near = {"probe": "knn", "k": 7}
+    metrics = {"linear_top1": 90.0, "linear_top5": 99.0, "near_top1": 80.0}
+    bench.done(metrics, evaluations={"linear": LINEAR, "near": near})
+    bench.done({"knn5_top1": 70.0}, label="BYOL", method="byol", settings={}, evaluations={"knn5": KNN5})
+    (table,) = build("Suite", [TableSpec(cost=())], bench.records())
+    assert table.header == ("method", "linear top-1 %", "7-NN %", "5-NN %")
+    assert table.rows == (
+        ("W-MSE", "90.00", "80.00", "not measured"),
+        ("BYOL", "not measured", "not measured", "70.00"),
+    )
+
+
+def test_the_suites_metrics_give_order_and_headings(bench):
+    bench.done({"linear_top1": 90.0, "knn5_top1": 80.0})
+    metrics = {"knn5_top1": "neighbours", "linear_top1": "probe"}
+    (table,) = build("Suite", [TableSpec(cost=())], bench.records(), metrics=metrics)
+    assert (table.header, table.rows) == (("method", "neighbours", "probe"), (("W-MSE", "80.00", "90.00"),))
+
+
+def test_an_evaluation_that_the_command_line_renamed_is_shown_under_its_name(bench):
+    bench.done({"knn20_top1": 80.0}, evaluations={"knn20": {"probe": "knn", "k": 20}})
+    spec = TableSpec(metrics=("knn5_top1",), cost=())
+    (table,) = build("Suite", [spec], bench.records(), renamed={"knn5": "knn20"})
+    assert (table.header, table.rows) == (("method", "20-NN %"), (("W-MSE", "80.00"),))
+    bench.done({"knn5_top1": 70.0}, label="B", evaluations={"knn5": KNN5})  # some row has it under this name
+    (table,) = build("Suite", [spec], bench.records(), renamed={"knn5": "knn20"})
+    assert table.rows == (("W-MSE", "not measured"), ("B", "70.00"))
+
+
+def test_an_unfinished_evaluation_leaves_the_other_columns_their_numbers(bench):
+    bench.done({"linear_top1": 90.0, "knn5_top1": 80.0}, seed=0)
+    bench.done({"linear_top1": 92.0}, seed=1, to_do=["knn5"])
+    bench.done({"linear_top1": 50.0}, failing={"knn5": "no"}, **BYOL)
+    (table,) = build("Suite", [], bench.records())
+    assert table.rows == (
+        ("W-MSE", "91.00 ± 1.41", "1 done of 2 planned", "51,200", "10.0"),
+        ("BYOL", "50.00", "failed 1 of 1", "51,200", "10.0"),
+    )
+    assert _notes(table)["Not done"] == ["1 pending", "1 of them trained, with knn5 to do"]
+
+
+def test_two_evaluations_of_one_probe_have_columns_that_say_which(bench):
+    few = {"probe": "linear", "label_fraction": 0.1}
+    metrics = {"linear_top1": 90.0, "knn5_top1": 80.0, "few_top1": 70.0}
+    for seed in (0, 1):
+        bench.done(metrics, seed=seed, evaluations={**EVALUATIONS, "few": few})
+    (table,) = build("Suite", [TableSpec(cost=())], bench.records())
+    assert table.header == ("method", "linear top-1 %", "5-NN %", "linear top-1 % (few)")
+    assert [row[1] for row in table.statistics.rows] == list(table.header[1:])
+
+
+def test_the_rule_of_collapse_is_the_suites(bench):
+    rule = CollapseRule(min_rank_fraction=0.95)
+    bench.done({"linear_top1": 10.0})  # RankMe 60 of 64
+    spec = TableSpec(metrics=("linear_top1",), cost=())
+    (table,) = build("Suite", [spec], bench.records(rule=rule), rule=rule)
+    assert table.rows == (("W-MSE", "10.00, collapsed"),)
+    assert any("RankMe below 95 % of D" in line for line in _notes(table)["How to read it"])

@@ -19,4 +19,4 @@ def test_a_row_for_every_value_but_the_bases():
 def test_every_value_can_be_run():
     for name, (_, values) in AXES.items():
         for value in values:
-            assert dataclasses.replace(BASE, **{name: value}).cell("float32").id
+            assert dataclasses.replace(BASE, **{name: value}).pretraining("float32").id

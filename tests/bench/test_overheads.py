@@ -9,7 +9,7 @@ from harness.bench.stepping import Training
 
 TINY = Training("w_mse", views=2, images=32, size=8, width=4, embedding=8)
 QUICK = (
-    SHORT_CELLS.replace("epochs: 6", "epochs: 1\n  evaluation: {linear: {epochs: 2}}")
+    SHORT_CELLS.replace("epochs: 6", "epochs: 1\n  evaluations: {linear: {epochs: 2}}")
     .replace("width: 24", "width: 4")
     .replace(", contrastive: {}, byol: {}", "")
 )
@@ -29,7 +29,7 @@ def test_a_suite_that_fails_is_no_measurement(tmp_path, machine):
 
     cells = ShortCells(tmp_path, machine, QUICK)
     cells.methods["w_mse"] = dataclasses.replace(cells.methods["w_mse"], build=breaks)
-    with pytest.raises(RuntimeError, match="a cell of the suite did not end: failed"):
+    with pytest.raises(RuntimeError, match="a cell of the suite did not end: ZeroDivisionError: a fault"):
         cells.turn()
 
 

@@ -27,15 +27,15 @@ def test_its_hooks_are_used(machine):
     assert [report.step for report in reports] == list(range(1, 3 + trainer.untimed))
 
 
-def test_the_cell_is_what_was_asked_for():
-    cell = Training("w_mse", 4, 512, 16, 16, embedding=128, slicing_iterations=3).cell("bfloat16")
-    assert (cell.views, cell.batch_size, cell.dataset.image_size, cell.backbone.width) == (4, 512, 16, 16)
-    assert cell.settings["projector"]["embedding_size"] == 128
-    assert cell.settings["transform"]["sub_batch_size"] == 256
-    assert cell.settings["transform"]["slicing_iterations"] == 3
-    assert cell.precision == "bfloat16"
+def test_the_pretraining_is_what_was_asked_for():
+    made = Training("w_mse", 4, 512, 16, 16, embedding=128, slicing_iterations=3).pretraining("bfloat16")
+    assert (made.training.views, made.training.batch_size, made.input.size, made.backbone.width) == (4, 512, 16, 16)
+    assert made.settings["projector"]["embedding_size"] == 128
+    assert made.settings["transform"]["sub_batch_size"] == 256
+    assert made.settings["transform"]["slicing_iterations"] == 3
+    assert made.training.precision == "bfloat16"
 
 
 def test_a_combination_that_cannot_work_is_unavailable():
     with pytest.raises(Unavailable, match="a batch of 128 images cannot be cut into sub-batches of 256"):
-        Training("w_mse", 2, 128, 32, 16, embedding=128).cell("float32")
+        Training("w_mse", 2, 128, 32, 16, embedding=128).pretraining("float32")

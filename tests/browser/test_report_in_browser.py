@@ -184,6 +184,14 @@ def test_the_frontier_and_its_axes(page):
     assert "on the front: good." in label()
 
 
+def test_the_spectrum_at_step_0_is_a_thin_line_below_that_at_the_end(page):
+    panel = page.find_element(By.CSS_SELECTOR, "[data-spectrum='0']")
+    lines = panel.find_elements(By.CSS_SELECTOR, "path.line")
+    assert [line.get_attribute("class") for line in lines] == ["line thin", "line"]
+    panel.find_element(By.TAG_NAME, "svg").send_keys(Keys.ARROW_RIGHT)
+    assert panel.find_element(By.CSS_SELECTOR, ".tip").text.splitlines()[0] == "encoder output h at step 0"
+
+
 def test_one_class_alone_in_the_plane(page):
     assert page.find_element(By.ID, "projection-control-name").text == "random, seed 0"
     assert len(page.find_elements(By.CSS_SELECTOR, "#projection-own svg text")) == 60

@@ -8,7 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import cli
+from harness.cli.session import open_session
 from tests.analysis.conftest import Bench
+from tests.conftest import write_suite
 
 
 @pytest.fixture
@@ -114,8 +116,45 @@ def test_a_metric_that_nobody_has(harness, tmp_path):
 
 def test_results_that_cannot_be_read_are_counted(harness, tmp_path):
     fill(tmp_path / "a", 90.0, 91.0)
-    path = sorted((tmp_path / "a" / "cells").glob("*/result.json"))[0]
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 0}))
+    first, second = sorted((tmp_path / "a" / "cells").glob("*/pretraining.json"))
+    first.write_text(json.dumps(json.loads(first.read_text()) | {"status": "failed"}))
     code, out = harness("a", "a")
     assert code == 0
-    assert "1 results; 1 not read: result.json has schema version 0" in " ".join(out.split())
+    assert "1 results; 1 not read: pretraining.json is damaged" in " ".join(out.split())
+    answer = next((second.parent / "evaluations").iterdir())
+    answer.write_text(answer.read_text()[:100])
+    code, out = harness("a", "a")
+    assert code == 0
+    assert "1 results; 2 not read: pretraining.json is damaged" in " ".join(out.split())
+
+
+def test_results_of_the_first_version_are_counted(harness, tmp_path):
+    fill(tmp_path / "a", 90.0)
+    old = tmp_path / "a" / "cells" / ("0" * 20)
+    old.mkdir()
+    (old / "result.json").write_text("{}")
+    code, out = harness("a", "a")
+    assert code == 0
+    assert "1 results; 1 of the first version, which are not read any more" in " ".join(out.split())
+
+
+def test_a_suite_names_rows_and_evaluations_and_leaves_the_rest_out(harness, tmp_path, monkeypatch, data_dir):
+    monkeypatch.setenv("HARNESS_DATA", str(data_dir))
+    more = """
+        defaults: {evaluations: {knn5: null, fitted: {probe: linear, epochs: 7}}}
+    """
+    suite = write_suite(tmp_path, more, "suite.yaml")
+    planned = open_session(suite, None, (), tmp_path / "a", str(data_dir)).expansion.planned
+    for side, value in (("a", 50.0), ("b", 60.0)):
+        bench = Bench(tmp_path / side)
+        for placed in planned:
+            bench.keep(placed.cell, {"linear_top1": value, "fitted_top1": value + placed.cell.seed})
+        bench.done({"linear_top1": 1.0}, method="byol", settings={})  # of no row of the suite
+    code, out = harness("a", "b", "--suite", suite, "--metric", "fitted_top1")
+    assert code == 0
+    assert "untrained" in out
+    assert "w_mse" in out
+    assert "byol" not in out
+    assert "linear top-1 %, A" not in " ".join(out.split())
+    assert "linear top-1 % (fitted), A" in " ".join(out.split())
+    assert "+10.00" in out

@@ -47,7 +47,10 @@ def wait_for_checkpoint(directory: Path, process: subprocess.Popen) -> Path:
 
 
 def metrics(directory: Path) -> dict[str, dict[str, float]]:
-    return {result.id: result.metrics for result in Store(directory / "results" / "cells").results()}
+    """Evaluation -> its numbers."""
+    store = Store(directory / "results" / "cells")
+    answers = [store.read_evaluation(id_, e).record for id_ in store.ids() for e in store.evaluation_ids(id_)]
+    return {answer.id: answer.metrics for answer in answers if answer is not None}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +89,7 @@ def test_killed_at_any_moment_and_run_again_the_numbers_are_the_same(uninterrupt
     code, _, err = finish(start(suite, data_dir))
     assert code == 0, err
     assert metrics(tmp_path) == uninterrupted[0]
-    assert [result.provenance.resumed for result in Store(tmp_path / "results" / "cells").results()] == [1]
+    assert [record.provenance.resumed for record in Store(tmp_path / "results" / "cells").pretrainings()] == [1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -114,7 +117,7 @@ def test_two_at_once_run_each_cell_once(tmp_path, data_dir):
     assert [code for code, *_ in outcomes] == [0, 0], outcomes
     started = [line for _, out, _ in outcomes for line in re.findall(r"started \((\w+)\)", out)]
     assert len(started) == len(set(started)) == 4
-    assert len(metrics(tmp_path)) == 4
+    assert len(metrics(tmp_path)) == 8  # two questions a cell
 
 
 def test_a_failed_cell_makes_the_exit_code_1_and_the_table_says_so(tmp_path, data_dir):
@@ -123,6 +126,6 @@ def test_a_failed_cell_makes_the_exit_code_1_and_the_table_says_so(tmp_path, dat
     )
     code, out, err = finish(start(suite, data_dir, settings=("seeds=1", "lr=1e30", "settings.transform.eps=1.0")))
     assert code == 1
-    assert "1 cells failed" in err
+    assert "1 failed; `harness show ID` tells why" in err
     assert "FAILED" in out
     assert "failed" in (tmp_path / "results" / "bad" / "table.md").read_text()

@@ -1,9 +1,15 @@
 """`harness report` in one process: the file it writes, where, and what it says of it."""
 
+import dataclasses
+import json
+
 import pytest
 from click.testing import CliRunner
 
 from harness.cli import cli
+from harness.cli.report import class_names
+from harness.data.packed import MANIFEST, Manifest
+from tests.analysis.conftest import Bench
 from tests.conftest import write_suite
 
 
@@ -45,6 +51,7 @@ def test_it_writes_one_file_and_says_which(ran, report):
     assert "w_mse collapses" in text
     assert "include: toy.yaml" in text  # the suite as written, and
     assert "sub_batch_size: 32" in text  # what it includes
+    assert '"classes":{"digits":["0","1","2","3","4","5","6","7","8","9"]}' in text
 
 
 def test_a_second_report_has_the_same_bytes_wherever_it_is_written(ran, report, tmp_path):
@@ -70,3 +77,44 @@ def test_a_bad_suite_is_a_users_mistake(tmp_path):
     result = CliRunner().invoke(cli, ["report", str(tmp_path / "none.yaml")])
     assert result.exit_code == 2
     assert "none.yaml" in result.output
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def prepare(bench, directory, name="cifar10"):
+    """The manifest of a copy with the images and labels that the bench knows."""
+    splits = bench.facts.dataset(name).splits
+    images, labels = ({split: getattr(facts, kind) for split, facts in splits.items()} for kind in ("images", "labels"))
+    rows = {"train": (0, 50_000), "test": (50_000, 60_000)}
+    manifest = Manifest(name, rows, images, labels, (60_000, 32, 32, 3), ("plane", "car"))
+    (directory / name).mkdir(parents=True)
+    (directory / name / MANIFEST).write_text(json.dumps(dataclasses.asdict(manifest)))
+
+
+def test_classes_are_named_by_a_copy_with_the_labels_that_were_scored(bench, tmp_path):
+    bench.done({"linear_top1": 1.0})
+    assert class_names(bench.records(), tmp_path) == {}  # no copy here
+    prepare(bench, tmp_path)
+    assert class_names(bench.records(), tmp_path) == {"cifar10": ("plane", "car")}
+    bench.facts.copies["cifar10"] = "relabelled"
+    bench.planned.clear()
+    bench.done({"linear_top1": 1.0})
+    assert class_names(bench.records(), tmp_path) == {}
+
+
+def test_rows_of_one_dataset_that_were_scored_on_different_ones_have_no_class_names(bench, tmp_path):
+    prepare(bench, tmp_path)
+    bench.done({"linear_top1": 1.0})
+    elsewhere = {"far": {"probe": "linear", "dataset": "stl10"}}
+    bench.done({"far_top1": 1.0}, label="other", evaluations=elsewhere)
+    assert class_names(bench.records(), tmp_path) == {}
+
+
+def test_classes_are_those_of_the_first_evaluation_that_is_done(bench, tmp_path):
+    prepare(bench, tmp_path, "stl10")
+    asked = {"linear": {"probe": "linear"}, "far": {"probe": "linear", "dataset": "stl10"}}
+    bench.done({"far_top1": 1.0}, evaluations=asked, to_do=["linear"])
+    assert class_names(bench.records(), tmp_path) == {"cifar10": ("plane", "car")}

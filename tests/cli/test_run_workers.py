@@ -41,7 +41,7 @@ def test_interrupted_every_worker_stops_at_a_checkpoint(tmp_path, data_dir, to, 
     code, out, err = finish(process)
     assert code == 130, err
     assert err.count("stopping at a checkpoint") == 1
-    assert "interrupted with 1 cells left; go on with: harness run" in err
+    assert "interrupted with 1 tasks left; go on with: harness run" in err
     assert "Traceback" not in err
     assert "starting 1 worker process\n" in out  # no more than there are cells
     assert "w_mse on digits, seed 0: interrupted" in out

@@ -21,14 +21,14 @@ def test_a_running_cell_says_how_far_it_is(tmp_path, data_dir, monkeypatch, said
     monkeypatch.setenv("COLUMNS", "200")
     suite = write_suite(tmp_path)
     session = open_session(suite, None, (), tmp_path / "results", str(data_dir))
-    cell, store = session.expansion.planned[0].cell, session.store
-    with store.lock(cell.id):
-        store.begin(cell)
+    pretraining, store = session.expansion.planned[0].cell.pretraining, session.store
+    with store.lock(pretraining.id):
+        store.begin(pretraining)
         if said is not None:
-            store.write_progress(cell.id, RunProgress(**said, written="2026-01-01T00:00:00+00:00"))
+            store.write_progress(pretraining.id, RunProgress(**said, written="2026-01-01T00:00:00+00:00"))
         arguments = ["status", str(suite), "--results", str(tmp_path / "results"), "--data-dir", str(data_dir)]
         out = CliRunner().invoke(cli, arguments).output
-    (line,) = [line for line in out.splitlines() if cell.id in line]
+    (line,) = [line for line in out.splitlines() if pretraining.id in line]
     assert "running" in line
     assert expected in line
     assert "epoch" not in line or said is not None

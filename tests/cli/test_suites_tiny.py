@@ -14,8 +14,8 @@ from harness.suite.suite import load_suite
 SUITES = sorted((Path(__file__).parents[2] / "suites").glob("*.yaml"))
 SMALL_ITSELF = {"quickstart"}
 # still smaller than the preset: two steps of 64 images and a short probe
-SMALLER = ("dataset.train_images=128", "evaluation.linear.epochs=2", "evaluation.collapse.sample_images=64")
-QUICKSTART = (*SMALLER, "epochs=1", "batch_size=64", "width=4", "image_size=8", "seeds=1", "every_epochs=0")
+SMALLER = ("dataset.train_images=128", "evaluations.linear.epochs=2")
+QUICKSTART = (*SMALLER, "epochs=1", "batch_size=64", "width=4", "image_size=8", "seeds=1")
 
 
 @pytest.fixture(scope="module")

@@ -69,13 +69,13 @@ def wait_for(condition, process):
 def test_killed_interrupted_and_continued_it_is_the_same_sweep(harness, suite, tmp_path, data_dir):
     cells = tmp_path / "results" / "cells"
     process = start(suite, data_dir)
-    wait_for(lambda: list(cells.glob("*/result.json")), process)
+    wait_for(lambda: list(cells.glob("*/pretraining.json")), process)
     process.kill()
     process.communicate()
-    done = {path: path.stat().st_mtime_ns for path in cells.glob("*/result.json")}
+    done = {path: path.stat().st_mtime_ns for path in cells.glob("*/pretraining.json")}
 
     process = start(suite, data_dir, "--resume")
-    wait_for(lambda: len(list(cells.glob("*/result.json"))) > len(done), process)
+    wait_for(lambda: len(list(cells.glob("*/pretraining.json"))) > len(done), process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=280)
     if process.returncode == 130:  # else it had ended just before
@@ -85,7 +85,9 @@ def test_killed_interrupted_and_continued_it_is_the_same_sweep(harness, suite, t
     assert code == 0, out
     assert "run the winners with: harness run results/search/best.yaml" in out
     assert "w_mse on digits: 3 done, best" in out
-    assert all(path.stat().st_mtime_ns == when for path, when in done.items())  # none was run again
+    assert all(path.stat().st_mtime_ns == when for path, when in done.items())  # none was trained again
+    assert len(list(cells.glob("*/pretraining.json"))) == 3
+    assert not list(cells.glob("*/encoder.safetensors"))
     killed = (tmp_path / "results" / "search" / "trials.csv").read_text()
 
     code, _ = harness("sweep", suite, "--results", "whole", "--threads", 1)
@@ -105,7 +107,7 @@ def test_killed_interrupted_and_continued_it_is_the_same_sweep(harness, suite, t
     assert "Trials of the sweep, scored on the validation split" in out
     trial = killed.splitlines()[1].split(",")[-3]
     code, out = harness("show", trial, "--results", "results")
-    assert (code, '"split": "validation"' in out) == (0, True)
+    assert (code, "digits, validation" in out, "digits, test" in out) == (0, True, False)
 
     code, out = harness("report", suite, "--results", "results")
     assert code == 0, out
@@ -118,8 +120,14 @@ def test_killed_interrupted_and_continued_it_is_the_same_sweep(harness, suite, t
 
     code, out = harness("run", "results/search/best.yaml", "--results", "results")
     assert code == 0, out
-    final = [result for result in Store(cells).results() if result.cell.evaluation.split == "test"]
-    assert {(result.cell.method, result.cell.seed) for result in final} == {("w_mse", 1)}
+    store = Store(cells)
+    final = [
+        record.spec
+        for record in store.pretrainings()
+        if {store.read_evaluation(record.id, e).record.spec.split for e in store.evaluation_ids(record.id)} == {"test"}
+    ]
+    assert [(spec.method, spec.seed, spec.source.validation_fraction) for spec in final] == [("w_mse", 1, 0.0)]
+    assert [path.parent.name for path in cells.glob("*/encoder.safetensors")] == [final[0].id]
 
 
 def test_the_time_budget_ends_it_and_more_trials_go_on(harness, suite):
@@ -129,6 +137,14 @@ def test_the_time_budget_ends_it_and_more_trials_go_on(harness, suite):
     code, out = harness("sweep", suite, "--trials", 1, "--time-budget", "10m")
     assert code == 0
     assert "w_mse on digits: 1 done" in out
+
+
+def test_encoders_of_trials_are_kept_where_that_is_asked_for(harness, suite, tmp_path):
+    cells = tmp_path / "results" / "cells"
+    assert harness("sweep", suite, "--trials", 1)[0] == 0
+    assert [path.name for path in cells.glob("*/*.safetensors")] == []
+    assert harness("sweep", suite, "--trials", 2, "--keep-encoders")[0] == 0
+    assert [path.name for path in cells.glob("*/*.safetensors")] == ["encoder.safetensors"]  # of the second trial
 
 
 @pytest.mark.parametrize(

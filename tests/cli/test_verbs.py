@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -91,6 +92,71 @@ def test_plan_before_and_after(harness, ran, tmp_path):
     assert "from stored runs of like cells" in out
 
 
+def test_another_k_asks_the_encoders_that_are_there(harness, ran, tmp_path):
+    directory, suite, _ = ran
+    results = tmp_path / "results"
+    shutil.copytree(directory / "results", results)
+    before = {path: path.read_bytes() for path in results.glob("cells/*/*.safetensors")}
+    assert len(before) == 4
+    code, out = harness("plan", suite, "--results", results, "--set", "k=20")
+    assert code == 0
+    assert "to do: 0 pretrainings, 4 evaluations" in out
+    code, out = harness("status", suite, "--results", results, "--set", "k=20")
+    assert out.count("to do: knn20") == 4
+    code, out = harness("run", suite, "--results", results, "--set", "k=20")
+    assert code == 0
+    assert "20-NN %" in out
+    assert {path: path.read_bytes() for path in results.glob("cells/*/*.safetensors")} == before
+    assert len(list(results.glob("cells/*/evaluations/*.json"))) == 4 * 3  # linear, 5-NN, 20-NN
+    code, out = harness("plan", suite, "--results", results)
+    assert "4 done" in out  # the answers of before are still there
+
+
+def test_a_wanted_curve_that_a_finished_training_lacks_is_named_and_not_trained_for(harness, ran, tmp_path):
+    directory, suite, _ = ran
+    more = "monitors.knn9={probe: knn, k: 9, every_epochs: 1}"
+    code, out = harness("plan", suite, "--results", directory / "results", "--set", more)
+    assert code == 0
+    assert "4 done" in out
+    assert "done, but without a wanted curve: w_mse on digits, seed 0 (knn9)" in out
+    assert "--retrain-for-curves" in out
+
+
+def test_two_suites_of_one_name_never_share_their_tables(harness, ran, tmp_path):
+    directory, *_ = ran
+    results = tmp_path / "results"
+    shutil.copytree(directory / "results", results)
+    (tmp_path / "elsewhere").mkdir()
+    other = write_suite(tmp_path / "elsewhere")
+    table = (results / "toy" / "table.md").read_bytes()
+    owner = json.loads((results / "toy" / "suite.json").read_text())["suite"]
+    for verb in ("run", "table", "report"):
+        code, out = harness(verb, other, "--results", results)
+        assert code == 2, verb
+        assert f"{results / 'toy'} holds the tables of another suite, {owner}: give this one's file another name" in out
+    assert (results / "toy" / "table.md").read_bytes() == table
+
+
+LOOKING = {
+    "plan": ["plan", "SUITE"],  # of backbones that were tried before
+    "status": ["status", "SUITE"],
+    "methods": ["list", "methods"],
+    "probes": ["list", "probes"],
+    "schema": ["schema", "schema.json"],
+}
+
+
+@pytest.mark.parametrize("name", LOOKING)
+def test_looking_needs_no_torch(ran, tmp_path, data_dir, name):
+    directory, suite, _ = ran
+    arguments = [str(suite) if part == "SUITE" else part for part in LOOKING[name]]
+    if "SUITE" in LOOKING[name]:
+        arguments += ["--results", str(directory / "results"), "--data-dir", str(data_dir)]
+    code = f"import sys, harness.cli as c; c.cli({arguments!r}, standalone_mode=False); print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert out.splitlines()[-1] == "False"
+
+
 def test_plan_says_what_cannot_run_and_why(harness, tmp_path, data_dir):
     suite = write_suite(
         tmp_path,
@@ -163,7 +229,7 @@ def test_show_by_the_first_digits_of_an_id(harness, ran):
     code, out = harness("show", cell_id[:8], "--results", directory / "results")
     assert code == 0
     assert "linear_top1" in out
-    assert "method_digest" in out
+    assert "training on cpu" in out
     code, out = harness("show", cell_id, "--json", "--results", directory / "results")
     assert json.loads(out)["id"] == cell_id
     code, out = harness("show", "zz", "--results", directory / "results")
@@ -174,6 +240,7 @@ def test_show_by_the_first_digits_of_an_id(harness, ran):
     ("what", "expected"),
     [
         (["methods"], ["w_mse", "plain_mse", "control", "2007.06346"]),
+        (["probes"], ["knn", "linear", "lbfgs", "max_iterations"]),
         (["datasets"], ["digits", "imagenet100", "data directory"]),
         (["backbones", "resnet18*"], ["resnet18\n", "resnet18d"]),
         (["backbones", "nothing*"], ["no model of timm matches 'nothing*'"]),
@@ -231,4 +298,6 @@ def test_data_prepare_and_verify_digits(harness):
     assert harness("data", "prepare", "digits")[0] == 0
     code, out = harness("data", "verify", "digits")
     assert code == 0
-    assert "train 1,437, test 360 images, 10 classes" in out
+    assert "digits: 10 classes" in out
+    assert "train: 1,437 images" in out
+    assert "test: 360 images" in out

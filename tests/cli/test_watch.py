@@ -18,7 +18,7 @@ SECONDS = 200.0  # of a crowded machine; a second will do elsewhere
 
 @pytest.fixture
 def watched(tmp_path, data_dir, monkeypatch):
-    """Arguments of a command that looks at a toy suite, of which nothing has run and whose plan is remembered."""
+    """Arguments of a command that looks at a toy suite, of which nothing has run."""
     monkeypatch.setenv("HARNESS_DATA", str(data_dir))
     monkeypatch.setenv("COLUMNS", "80")
     suite = write_suite(tmp_path)

@@ -12,10 +12,10 @@ from torchvision.transforms.v2 import functional as tv
 
 from harness.data.augment import Drawn, augment, draw
 from harness.data.tensors import augment_tensors
-from harness.suite.cell import AugmentationSpec
+from harness.spec.models import Augmentation
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.21, 0.22)
-EVERYTHING = AugmentationSpec(hue=0.5, greyscale_probability=0.3, blur_probability=0.5, solarise_probability=0.4)
+EVERYTHING = Augmentation(hue=0.5, greyscale_probability=0.3, blur_probability=0.5, solarise_probability=0.4)
 
 
 @pytest.fixture(params=["compiled loops", "tensors"])
@@ -89,17 +89,17 @@ def pixel_errors(path, pixels: Tensor, drawn: Drawn, size: int, kind: str = "flo
 @pytest.mark.parametrize(
     ("channels", "height", "width", "size", "spec"),
     [
-        (3, 32, 32, 32, AugmentationSpec()),
+        (3, 32, 32, 32, Augmentation()),
         (3, 32, 32, 32, EVERYTHING),
         (3, 40, 30, 24, EVERYTHING),
-        (3, 30, 44, 12, AugmentationSpec(crop_scale=(0.9, 1.0), crop_ratio=(0.5, 2.0))),
-        (3, 16, 16, 40, AugmentationSpec(crop_scale=(0.0, 1.0))),
+        (3, 30, 44, 12, Augmentation(crop_scale=(0.9, 1.0), crop_ratio=(0.5, 2.0))),
+        (3, 16, 16, 40, Augmentation(crop_scale=(0.0, 1.0))),
         (3, 150, 170, 20, EVERYTHING),
         (1, 28, 28, 28, EVERYTHING),
-        (3, 20, 20, 20, AugmentationSpec(brightness=1.5, contrast=1.5, saturation=2.0, jitter_probability=1.0)),
-        (3, 20, 20, 20, AugmentationSpec(brightness=0, saturation=0)),
-        (3, 20, 20, 20, AugmentationSpec(hue=0, contrast=0)),
-        (1, 20, 20, 20, AugmentationSpec(brightness=0, contrast=0)),
+        (3, 20, 20, 20, Augmentation(brightness=1.5, contrast=1.5, saturation=2.0, jitter_probability=1.0)),
+        (3, 20, 20, 20, Augmentation(brightness=0, saturation=0)),
+        (3, 20, 20, 20, Augmentation(hue=0, contrast=0)),
+        (1, 20, 20, 20, Augmentation(brightness=0, contrast=0)),
     ],
 )
 def test_float_path(path, channels, height, width, size, spec):
@@ -120,16 +120,16 @@ def test_eight_bit_path(path, kind):
     and the four steps of a whole jitter add up to about one, nearly all of it that bias."""
     pixels = photographs(64, 32, 32)
     steps = (
-        AugmentationSpec(contrast=0, saturation=0, hue=0, jitter_probability=1),
-        AugmentationSpec(brightness=0, saturation=0, hue=0, jitter_probability=1),
-        AugmentationSpec(brightness=0, contrast=0, hue=0, jitter_probability=1),
-        AugmentationSpec(jitter_probability=0),
-        AugmentationSpec(jitter_probability=0, blur_probability=1),
+        Augmentation(contrast=0, saturation=0, hue=0, jitter_probability=1),
+        Augmentation(brightness=0, saturation=0, hue=0, jitter_probability=1),
+        Augmentation(brightness=0, contrast=0, hue=0, jitter_probability=1),
+        Augmentation(jitter_probability=0),
+        Augmentation(jitter_probability=0, blur_probability=1),
     )
     for spec in steps:
         drawn = replace(draw(spec, len(pixels), 32, 32, generator()), grey=None)
         assert 255 * pixel_errors(path, pixels, drawn, 32, kind).abs().mean() < 1
-    drawn = draw(AugmentationSpec(), len(pixels), 32, 32, generator())
+    drawn = draw(Augmentation(), len(pixels), 32, 32, generator())
     errors = 255 * pixel_errors(path, pixels, drawn, 32, kind)
     assert errors.abs().mean() < 1.4
     assert 0.7 < errors.mean() < 1.1
@@ -139,7 +139,7 @@ def test_eight_bit_path(path, kind):
 def test_order_is_each_images_own(path, source):
     """One image, one set of factors, all 24 orders in one batch."""
     pixels = photographs(5, 8, 8)[4].expand(24, -1, -1, -1)
-    drawn = draw(AugmentationSpec(brightness=0.9, saturation=0.9, jitter_probability=1), 24, 8, 8, generator())
+    drawn = draw(Augmentation(brightness=0.9, saturation=0.9, jitter_probability=1), 24, 8, 8, generator())
     orders = torch.tensor(list(permutations(range(4))))
     same = {
         name: getattr(drawn, name)[source].expand(24).clone()
@@ -157,7 +157,7 @@ def extreme(drawn: Drawn, **boxes: list[int]) -> Drawn:
 def test_extreme_boxes(path, size):
     """The whole image, single pixels in corners, a row and a column; shrunk and enlarged, upright and mirrored."""
     pixels = photographs(12, 20, 32)
-    drawn = draw(AugmentationSpec(flip_probability=1), 12, 20, 32, generator())
+    drawn = draw(Augmentation(flip_probability=1), 12, 20, 32, generator())
     drawn = extreme(
         drawn,
         top=[0, 0, 19, 0, 19, 7] * 2,
@@ -172,7 +172,7 @@ def test_extreme_boxes(path, size):
 def test_hue_wraps_around(path):
     pixels = photographs(41, 9, 9)
     pixels[3:6] = torch.tensor([[255, 0, 0], [0, 255, 0], [255, 0, 255]], dtype=torch.uint8).view(3, 1, 1, 3)
-    spec = AugmentationSpec(brightness=0, contrast=0, saturation=0, hue=0.5, jitter_probability=1)
+    spec = Augmentation(brightness=0, contrast=0, saturation=0, hue=0.5, jitter_probability=1)
     drawn = replace(draw(spec, 41, 9, 9, generator()), hue=torch.linspace(-0.5, 0.5, 41), grey=None)
     assert pixel_errors(path, pixels, drawn, 9).abs().max() < 2e-5
 
@@ -188,7 +188,7 @@ def test_rows_choose_and_repeat_images(path):
 
 def test_memory_is_channels_last_whatever_the_input_is(path):
     pixels = photographs(9, 16, 12)
-    drawn = draw(AugmentationSpec(), 9, 16, 12, generator())
+    drawn = draw(Augmentation(), 9, 16, 12, generator())
     view = path(pixels, drawn, 10, MEAN, STD)
     assert view.is_contiguous(memory_format=torch.channels_last)
     planar = pixels.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
@@ -199,7 +199,7 @@ def test_memory_is_channels_last_whatever_the_input_is(path):
 
 
 def test_nothing_drawn_is_the_resized_image(path):
-    spec = AugmentationSpec(
+    spec = Augmentation(
         jitter_probability=0, greyscale_probability=0, flip_probability=0, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0)
     )
     pixels = photographs(5, 16, 16)
@@ -251,7 +251,7 @@ def test_cuda_agrees():
     ],
 )
 def test_invalid_input(pixels, size, mean, message):
-    drawn = draw(AugmentationSpec(), 4, 8, 8, generator())
+    drawn = draw(Augmentation(), 4, 8, 8, generator())
     with pytest.raises(ValueError) as error:
         augment(pixels, drawn, size, mean, STD)
     assert message in str(error.value)
@@ -268,7 +268,7 @@ def test_invalid_input(pixels, size, mean, message):
 )
 def test_rows_that_are_not_there(rows, message):
     pixels = photographs(4, 8, 8)
-    drawn = draw(AugmentationSpec(), 4, 8, 8, generator())
+    drawn = draw(Augmentation(), 4, 8, 8, generator())
     with pytest.raises(ValueError) as error:
         augment(pixels, drawn, 8, MEAN, STD, rows=torch.tensor(rows))
     assert message in str(error.value)

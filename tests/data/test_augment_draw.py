@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from harness.data.draw import draw
-from harness.suite.cell import AugmentationSpec
+from harness.spec.models import Augmentation
 
 MANY = 20_000
 
@@ -27,7 +27,7 @@ def alike(ours: Tensor, theirs: Tensor) -> bool:
 @pytest.mark.parametrize("strengths", [(0.4, 0.4, 0.4, 0.1), (1.5, 0.8, 2.0, 0.5)])
 def test_jitter_factors(strengths):
     brightness, contrast, saturation, hue = strengths
-    spec = AugmentationSpec(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+    spec = Augmentation(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
     drawn = draw(spec, MANY, 32, 32, generator())
     for ours, strength in ((drawn.brightness, brightness), (drawn.contrast, contrast), (drawn.saturation, saturation)):
         low = max(0.0, 1 - strength)
@@ -42,7 +42,7 @@ def test_jitter_factors(strengths):
 
 
 def test_parameters_are_independent():
-    drawn = draw(AugmentationSpec(greyscale_probability=0.5), MANY, 32, 32, generator())
+    drawn = draw(Augmentation(greyscale_probability=0.5), MANY, 32, 32, generator())
     columns = (drawn.brightness, drawn.contrast, drawn.saturation, drawn.hue, drawn.jittered, drawn.grey, drawn.flip)
     table = torch.stack([column.double() for column in (*columns, drawn.order[:, 0], drawn.crop_height)])
     correlation = torch.corrcoef(table) - torch.eye(len(table))
@@ -50,7 +50,7 @@ def test_parameters_are_independent():
 
 
 def test_orders_are_uniform_over_the_24():
-    order = draw(AugmentationSpec(), MANY, 32, 32, generator()).order
+    order = draw(Augmentation(), MANY, 32, 32, generator()).order
     assert torch.equal(order.sort(dim=1).values, torch.arange(4).expand(MANY, 4))
     counts = torch.bincount((order * torch.tensor([64, 16, 4, 1])).sum(dim=1))
     counts = counts[counts > 0]
@@ -68,7 +68,7 @@ def test_orders_are_uniform_over_the_24():
     ],
 )
 def test_boxes_follow_torchvision(height, width, scale, ratio):
-    spec = AugmentationSpec(crop_scale=scale, crop_ratio=ratio)
+    spec = Augmentation(crop_scale=scale, crop_ratio=ratio)
     drawn = draw(spec, MANY, height, width, generator())
     ours = torch.stack((drawn.top, drawn.left, drawn.crop_height, drawn.crop_width)).double()
     torch.manual_seed(1)
@@ -88,7 +88,7 @@ def test_boxes_follow_torchvision(height, width, scale, ratio):
 def test_central_crop_after_ten_tries(height, width):
     """Boxes of the whole area in a ratio that the image does not have never fit; the fall-back is not random."""
     ratio = (3 / 4, 4 / 3) if height != width else (1.2, 1.3)
-    spec = AugmentationSpec(crop_scale=(1.0, 1.0), crop_ratio=ratio)
+    spec = Augmentation(crop_scale=(1.0, 1.0), crop_ratio=ratio)
     drawn = draw(spec, 5, height, width, generator())
     expected = transforms.RandomResizedCrop.get_params(torch.empty(3, height, width), [1.0, 1.0], list(ratio))
     ours = torch.stack((drawn.top, drawn.left, drawn.crop_height, drawn.crop_width), dim=1)
@@ -96,7 +96,7 @@ def test_central_crop_after_ten_tries(height, width):
 
 
 def test_probabilities():
-    spec = AugmentationSpec(
+    spec = Augmentation(
         jitter_probability=0.8,
         greyscale_probability=0.1,
         flip_probability=0.5,
@@ -112,10 +112,10 @@ def test_probabilities():
 
 def test_certain_and_impossible():
     names = ("jitter", "greyscale", "flip", "blur", "solarise")
-    certain = draw(AugmentationSpec(**{f"{name}_probability": 1.0 for name in names}), 50, 8, 8, generator())
+    certain = draw(Augmentation(**{f"{name}_probability": 1.0 for name in names}), 50, 8, 8, generator())
     for flag in (certain.jittered, certain.grey, certain.flip, certain.blurred, certain.solarised):
         assert bool(flag.all())
-    never = draw(AugmentationSpec(**{f"{name}_probability": 0.0 for name in names}), 50, 8, 8, generator())
+    never = draw(Augmentation(**{f"{name}_probability": 0.0 for name in names}), 50, 8, 8, generator())
     off = (
         "jittered",
         "brightness",
@@ -129,18 +129,18 @@ def test_certain_and_impossible():
         "solarised",
     )
     assert [name for name in off if getattr(never, name) is not None] == []
-    weak = draw(AugmentationSpec(brightness=0, contrast=0, saturation=0, hue=0), 50, 8, 8, generator())
+    weak = draw(Augmentation(brightness=0, contrast=0, saturation=0, hue=0), 50, 8, 8, generator())
     assert [weak.brightness, weak.contrast, weak.saturation, weak.hue] == [None] * 4
 
 
 @pytest.mark.parametrize(("sigma", "radius"), [((0.1, 2.0), 6), ((0.1, 0.3), 1), ((1.0, 1.1), 4)])
 def test_blur_reaches_three_standard_deviations(sigma, radius):
-    spec = AugmentationSpec(blur_probability=1, blur_sigma=sigma)
+    spec = Augmentation(blur_probability=1, blur_sigma=sigma)
     assert draw(spec, 1, 8, 8, generator()).blur_radius == radius
 
 
 def test_the_generator_decides():
-    spec = AugmentationSpec(blur_probability=0.5, solarise_probability=0.5)
+    spec = Augmentation(blur_probability=0.5, solarise_probability=0.5)
     first, again, other = (draw(spec, 100, 30, 40, generator(seed)) for seed in (3, 3, 4))
     names = [field.name for field in fields(first) if isinstance(getattr(first, field.name), Tensor)]
     assert len(names) == 15
@@ -149,7 +149,7 @@ def test_the_generator_decides():
 
 
 def test_moves_to_a_device():
-    drawn = draw(AugmentationSpec(), 3, 8, 8, generator())
+    drawn = draw(Augmentation(), 3, 8, 8, generator())
     moved = drawn.to("meta")
     assert moved.order.device.type == moved.hue.device.type == "meta"
     assert (moved.blurred, moved.height, len(moved)) == (None, 8, 3)
@@ -157,4 +157,4 @@ def test_moves_to_a_device():
 
 def test_nothing_to_draw():
     with pytest.raises(ValueError, match="cannot draw views of 0 images of 8 x 8 pixels: each must be at least 1"):
-        draw(AugmentationSpec(), 0, 8, 8, generator())
+        draw(Augmentation(), 0, 8, 8, generator())

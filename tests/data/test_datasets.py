@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from harness.data import datasets
 from harness.data.datasets import DATASETS, DataError, DataMissing, data_directory, dataset_info, missing
+from harness.data.prepare import prepare
 
 NAMES = ["digits", "fashion_mnist", "cifar10", "cifar100", "stl10", "tiny_imagenet"]
 NAMES += ["imagenet100", "imagenet", "image_folder"]
@@ -87,6 +89,29 @@ def test_missing_says_what_to_fetch_where_and_how(tmp_path):
     assert not re.search(r"prepare imagenet`", str(missing("imagenet", tmp_path)))  # nothing to download
 
 
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.mark.skipif(not FASHION.exists(), reason="Debian's package dataset-fashion-mnist is not installed")
+def test_fingerprints_of_fashion_mnist(tmp_path):
+    manifest = prepare("fashion_mnist", tmp_path, FASHION)
+    found = {split: (manifest.images[split], manifest.labels[split]) for split in ("train", "test")}
+    assert DATASETS["fashion_mnist"].fingerprints == found
+
+
+def test_fingerprints_are_of_splits_that_there_are():
+    for info in DATASETS.values():
+        assert set(info.fingerprints) in (set(), set(info.splits))
+        for pair in info.fingerprints.values():
+            assert all(re.fullmatch("[0-9a-f]{64}", fingerprint) for fingerprint in pair)
+
+
 def test_knows_nothing_of_torch():
     code = "import sys, harness.data.datasets, harness.data.packed; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_room_knows_nothing_of_suites():
+    sources = list(Path(datasets.__file__).parent.rglob("*.py"))
+    assert len(sources) > 20
+    assert [path.name for path in sources if "harness.suite" in path.read_text()] == []

@@ -9,11 +9,12 @@ from harness.data.datasets import DataError
 from harness.data.decoding import pieces
 from harness.data.images import Images, StreamedImages
 from harness.data.views import ViewStream, clean
+from harness.spec.models import Augmentation, Input, Transform
 from harness.streams import stream
-from harness.suite.cell import AugmentationSpec, DatasetSpec
 
-SPEC = DatasetSpec(name="image_folder", image_size=16, eval_resize=20, channels=3, mean=(0.4,) * 3, std=(0.2,) * 3)
-AUGMENTATION = AugmentationSpec(blur_probability=0.5)
+INPUT = Input(size=16, channels=3, mean=(0.4,) * 3, std=(0.2,) * 3)
+TRANSFORM = Transform(resize=20)
+AUGMENTATION = Augmentation(blur_probability=0.5)
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def images(image_folder):
 
 
 def view_stream(images, workers=0, batch_size=8, views=2, seed=3):
-    return ViewStream(images, SPEC, AUGMENTATION, views, batch_size, seed, "cpu", workers)
+    return ViewStream(images, INPUT, AUGMENTATION, views, batch_size, seed, "cpu", workers)
 
 
 def test_every_image_is_augmented_alone_with_its_own_stream(images):
@@ -39,7 +40,7 @@ def test_every_image_is_augmented_alone_with_its_own_stream(images):
         for position, row in enumerate(rows.tolist()):
             pixels = torch.from_numpy(images.decode(row))
             drawn = draw(AUGMENTATION, 3, *pixels.shape[:2], stream(3, "augment", 1, step, position))
-            expected = augment(pixels.repeat(3, 1, 1, 1), drawn, 16, SPEC.mean, SPEC.std)
+            expected = augment(pixels.repeat(3, 1, 1, 1), drawn, 16, INPUT.mean, INPUT.std)
             torch.testing.assert_close(batch.views[:, position], expected)
 
 
@@ -65,7 +66,7 @@ def test_the_process_s_own_random_numbers_are_left_alone(images):
     torch.manual_seed(0)
     before = torch.get_rng_state()
     next(view_stream(images).epoch(0))
-    next(clean(images, SPEC, "cpu", workers=0))
+    next(clean(images, INPUT, TRANSFORM, "cpu", workers=0))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -76,11 +77,11 @@ def test_pieces(monkeypatch):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_clean_is_that_of_packed_images_one_by_one(images, workers):
-    streamed = torch.cat(list(clean(images, SPEC, "cpu", workers=workers)))
+    streamed = torch.cat(list(clean(images, INPUT, TRANSFORM, "cpu", workers=workers)))
     assert streamed.shape == (21, 3, 16, 16)
     for row in range(7):
         packed = Images(images.decode(row)[None], images.labels[row : row + 1])
-        torch.testing.assert_close(streamed[row], next(clean(packed, SPEC, "cpu"))[0])
+        torch.testing.assert_close(streamed[row], next(clean(packed, INPUT, TRANSFORM, "cpu"))[0])
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -88,6 +89,8 @@ def test_an_image_that_cannot_be_read_is_named(images, image_folder, workers):
     (image_folder / "train" / "cat" / "a.jpg").write_bytes(b"\xff\xd8")
     with pytest.raises(DataError, match=r"a\.jpg is missing, or not an image that can be read"):
         list(view_stream(images, workers, batch_size=21).epoch(0))
+    with pytest.raises(DataError, match=r"a\.jpg is missing, or not an image that can be read"):
+        list(clean(images, INPUT, TRANSFORM, "cpu", workers=workers))
 
 
 def test_take(images):
@@ -104,6 +107,6 @@ def test_take(images):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_gets_the_same_views(images):
     here = next(view_stream(images).epoch(0))
-    there = next(ViewStream(images, SPEC, AUGMENTATION, 2, 8, 3, "cuda", 2).epoch(0))
+    there = next(ViewStream(images, INPUT, AUGMENTATION, 2, 8, 3, "cuda", 2).epoch(0))
     assert there.views.device.type == "cuda"
     assert torch.equal(there.views.cpu(), here.views)

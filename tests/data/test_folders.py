@@ -1,16 +1,18 @@
 import os
 import shutil
+import struct
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 from torchvision import datasets as tv
 
-from harness.data.datasets import DATASETS, DataError, DataMissing
-from harness.data.loading import load
-from harness.data.packed import fingerprint, read_manifest
+from harness.data.datasets import DataError, DataMissing
+from harness.data.loading import load_scored, load_training
+from harness.data.packed import read_manifest
 from harness.data.prepare import prepare, verify
-from harness.suite.cell import DatasetSpec
+from harness.spec.models import Source
 
 
 @pytest.fixture
@@ -18,10 +20,11 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def spec(name="image_folder", **changes):
-    info = DATASETS[name]
-    fields = {"image_size": 32, "channels": 3, "mean": info.mean, "std": info.std, "eval_resize": 36}
-    return DatasetSpec(name=name, **{**fields, **changes})
+def train(**changes):
+    return Source(name="image_folder", splits=("train",), **changes)
+
+
+TEST = Source(name="image_folder", splits=("test",))
 
 
 def names(images):
@@ -33,9 +36,9 @@ def test_an_image_folder_is_what_torchvision_reads(image_folder, data):
     assert manifest.classes == ("cat", "dog")
     assert manifest.splits == {"train": (0, 5), "test": (5, 7)}
     assert manifest.root == str(image_folder)
-    loaded = load(spec(), data)
-    assert loaded.classes == 2
-    for images, folder in ((loaded.pretrain, "train"), (loaded.probe, "train"), (loaded.test, "val")):
+    for loaded, folder in ((load_training(train(), data, 3), "train"), (load_scored(TEST, "test", data, 3), "val")):
+        images = loaded.images
+        assert loaded.classes == ("cat", "dog")
         reference = tv.ImageFolder(image_folder / folder)
         assert [str(image_folder / name) for name in names(images)] == [path for path, _ in reference.samples]
         assert images.labels.tolist() == reference.targets
@@ -44,33 +47,68 @@ def test_an_image_folder_is_what_torchvision_reads(image_folder, data):
 
 def test_grey_on_request(image_folder, data):
     prepare("image_folder", data, image_folder)
-    grey = load(spec(channels=1, mean=(0.5,), std=(0.5,)), data).test
+    grey = load_scored(TEST, "test", data, channels=1).images
     assert grey.decode(0).shape == (48, 48, 1)
 
 
 def test_validation_and_subset(image_folder, data):
     prepare("image_folder", data, image_folder)
-    loaded = load(spec(validation_fraction=0.4, train_images=2), data)
-    held, kept = set(names(loaded.validation)), set(names(loaded.pretrain))
+    source = train(validation_fraction=0.4, train_images=2)
+    validation = load_scored(source, "validation", data, 3).images
+    held, kept = set(names(validation)), set(names(load_training(source, data, 3).images))
     assert len(held) == len(kept) == 2
     assert not held & kept
-    assert sorted(loaded.validation.labels) == [0, 1]
-    assert names(loaded.probe) == names(loaded.pretrain)
+    assert sorted(validation.labels) == [0, 1]
 
 
-def test_fingerprint_is_of_contents_and_labels_not_of_names_and_places(image_folder, data, tmp_path):
-    first = prepare("image_folder", data, image_folder).fingerprint
+def file_digests(folder, names):
+    """SHA-256 of the SHA-256 of each file."""
+    return sha256(b"".join(sha256((folder / name).read_bytes()).digest() for name in names)).hexdigest()
+
+
+def test_fingerprints_by_hand(image_folder, data):
+    manifest = prepare("image_folder", data, image_folder)
+    names = {
+        "train": [f"train/{name}" for name in ("cat/a.jpg", "cat/deep/b.JPG", "dog/c.jpeg", "dog/d.jpg", "dog/e.jpg")],
+        "test": ["val/cat/g.jpg", "val/dog/f.jpg"],
+    }
+    assert manifest.images == {split: file_digests(image_folder, files) for split, files in names.items()}
+    labels = {"train": struct.pack("<5q", 0, 0, 1, 1, 1), "test": struct.pack("<2q", 0, 1)}
+    assert manifest.labels == {split: sha256(numbers).hexdigest() for split, numbers in labels.items()}
+
+
+def changed(first, second):
+    """Which fingerprints differ between two manifests, such as `images train`."""
+    kinds = (("images", first.images, second.images), ("labels", first.labels, second.labels))
+    return [f"{kind} {split}" for kind, ours, theirs in kinds for split in ours if ours[split] != theirs[split]]
+
+
+def test_fingerprints_are_of_contents_not_of_names_and_places(image_folder, data, tmp_path):
+    first = prepare("image_folder", data, image_folder)
     moved = shutil.copytree(image_folder, tmp_path / "moved")
     (moved / "train" / "cat" / "a.jpg").rename(moved / "train" / "cat" / "another.jpg")
     (moved / "val").rename(moved / "test")
-    assert prepare("image_folder", tmp_path / "data2", moved).fingerprint == first
-    (moved / "train" / "cat" / "another.jpg").rename(moved / "train" / "dog" / "another.jpg")
-    assert prepare("image_folder", tmp_path / "data3", moved).fingerprint != first
-    path = image_folder / "train" / "dog" / "c.jpeg"
+    assert changed(first, prepare("image_folder", tmp_path / "data2", moved)) == []
+    # The second image in the order of names, now in the other class: labels 0 1 1 1 1.
+    (moved / "train" / "cat" / "deep" / "b.JPG").rename(moved / "train" / "dog" / "b.JPG")
+    assert changed(first, prepare("image_folder", tmp_path / "data3", moved)) == ["labels train"]
+    path = image_folder / "val" / "dog" / "f.jpg"
     path.write_bytes(path.read_bytes() + b"\0")
-    assert prepare("image_folder", tmp_path / "data4", image_folder).fingerprint != first
-    assert fingerprint("image_folder", data) == first
-    with pytest.raises(DataError, match=r"pets has changed since image_folder was prepared: delete"):
+    assert changed(first, prepare("image_folder", tmp_path / "data4", image_folder)) == ["images test"]
+
+
+def test_verify_names_the_split_that_has_changed(image_folder, data):
+    prepare("image_folder", data, image_folder)
+    path = image_folder / "train" / "dog" / "c.jpeg"
+    content = path.read_bytes()
+    path.write_bytes(content + b"\0")
+    with pytest.raises(
+        DataError, match=r"pets: the images of split train have changed since image_folder was prepared: delete"
+    ):
+        verify("image_folder", data)
+    path.write_bytes(content)
+    np.save(data / "image_folder" / "labels.npy", np.array([0, 0, 1, 1, 1, 1, 1]))
+    with pytest.raises(DataError, match=r"pets: the labels of split test have changed since image_folder was prepared"):
         verify("image_folder", data)
 
 
@@ -89,12 +127,12 @@ def test_verify(image_folder, data):
 def test_an_archive_is_unpacked_beside_the_manifest(image_folder, data, tmp_path, form, top):
     where = {"root_dir": image_folder.parent, "base_dir": image_folder.name} if top else {"root_dir": image_folder}
     archive = shutil.make_archive(str(tmp_path / "x"), form, **where)
-    expected = prepare("image_folder", tmp_path / "data2", image_folder).fingerprint
+    expected = prepare("image_folder", tmp_path / "data2", image_folder)
     shutil.rmtree(image_folder)
     manifest = prepare("image_folder", data, Path(archive))
-    assert manifest.fingerprint == expected
+    assert changed(manifest, expected) == []
     assert manifest.root is None
-    assert load(spec(), data).test.decode(0).shape == (48, 48, 3)
+    assert load_scored(TEST, "test", data, 3).images.decode(0).shape == (48, 48, 3)
     assert sorted(p.name for p in (data / "image_folder").iterdir()) == [
         "files",
         "files.npy",
@@ -118,7 +156,7 @@ def test_images_that_have_gone(image_folder, data, tmp_path):
     with pytest.raises(
         DataError, match=r"the images of image_folder were in .*pets, which is not there: put it back, or"
     ):
-        load(spec(), data)
+        load_training(train(), data, 3)
 
 
 def remove_test(folder):
@@ -168,9 +206,9 @@ def test_folders_that_are_no_dataset(image_folder, data, change, error):
 def test_a_class_may_be_missing_in_test(image_folder, data):
     shutil.rmtree(image_folder / "val" / "cat")
     prepare("image_folder", data, image_folder)
-    loaded = load(spec(), data)
-    assert loaded.test.labels.tolist() == [1]
-    assert loaded.classes == 2
+    loaded = load_scored(TEST, "test", data, 3)
+    assert loaded.images.labels.tolist() == [1]
+    assert loaded.classes == ("cat", "dog")
 
 
 def test_no_source(data):

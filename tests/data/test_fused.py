@@ -15,11 +15,11 @@ import torch
 from harness.data import kernels
 from harness.data.augment import augment, draw
 from harness.data.tensors import augment_tensors
-from harness.suite.cell import AugmentationSpec
+from harness.spec.models import Augmentation
 from harness.threads import PIECES_PER_THREAD, share
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.21, 0.22)
-EVERYTHING = AugmentationSpec(hue=0.5, greyscale_probability=0.3, blur_probability=0.5, crop_scale=(0.0, 1.0))
+EVERYTHING = Augmentation(hue=0.5, greyscale_probability=0.3, blur_probability=0.5, crop_scale=(0.0, 1.0))
 LEVEL = 1 / 255
 ROOT = Path(__file__).parents[2]
 

@@ -8,12 +8,12 @@ from PIL import Image
 from scipy.io import savemat
 
 from harness.data import imagenet
-from harness.data.datasets import DATASETS, DataError, DataMissing
+from harness.data.datasets import DataError, DataMissing
 from harness.data.imagenet import DEVKIT, TRAIN, VAL, read_class_list
-from harness.data.loading import load
+from harness.data.loading import load_scored, load_training
 from harness.data.packed import read_manifest
 from harness.data.prepare import prepare
-from harness.suite.cell import DatasetSpec
+from harness.spec.models import Source
 
 WNIDS = [f"n{i:08}" for i in range(1, 121)]  # 120 classes, of which a list takes 100
 WNIDS.remove("n00000020")
@@ -54,9 +54,12 @@ def small(monkeypatch, sizes):
     sizes("imagenet", classes=119, train=119, test=119)
 
 
-def spec(name):
-    info = DATASETS[name]
-    return DatasetSpec(name=name, image_size=224, channels=3, mean=info.mean, std=info.std, eval_resize=256)
+def training(name, data):
+    return load_training(Source(name=name, splits=("train",)), data, 3)
+
+
+def scored(name, data):
+    return load_scored(Source(name=name, splits=("test",)), "test", data, 3)
 
 
 @pytest.fixture
@@ -90,10 +93,9 @@ def test_imagenet100_is_cut_from_a_folder(folder, listed, data, small):
     manifest = prepare("imagenet100", data, folder, class_list=listed)
     assert manifest.classes == tuple(WNIDS[10:110])
     assert manifest.splits == {"train": (0, 100), "test": (100, 200)}
-    loaded = load(spec("imagenet100"), data)
-    assert loaded.classes == 100
-    assert loaded.test.labels.tolist() == list(range(100))
-    assert loaded.pretrain.files[3].decode() == f"train/{WNIDS[13]}/{WNIDS[13]}_1.JPEG"
+    assert scored("imagenet100", data).classes == tuple(WNIDS[10:110])
+    assert scored("imagenet100", data).images.labels.tolist() == list(range(100))
+    assert training("imagenet100", data).images.files[3].decode() == f"train/{WNIDS[13]}/{WNIDS[13]}_1.JPEG"
     assert prepare("imagenet100", data) == manifest
     listed.write_text("\n".join(WNIDS[:100]))
     with pytest.raises(DataError, match="was prepared with other classes: delete it first"):
@@ -103,7 +105,7 @@ def test_imagenet100_is_cut_from_a_folder(folder, listed, data, small):
 def test_imagenet100_is_cut_from_a_prepared_imagenet(folder, listed, data, small):
     whole = prepare("imagenet", data, folder)
     assert whole.classes == tuple(WNIDS)
-    assert len(load(spec("imagenet"), data).pretrain) == 119
+    assert len(training("imagenet", data).images) == 119
     assert prepare("imagenet100", data, class_list=listed).root == str(folder)
 
 
@@ -173,14 +175,14 @@ def test_archives(archives, data, sizes):
     manifest = prepare("imagenet", data, archives)
     assert manifest.classes == ("n00000005", "n00000007", "n00000009")
     assert manifest.root is None
-    loaded = load(spec("imagenet"), data)
-    assert [name.decode() for name in loaded.test.files] == [
+    images = scored("imagenet", data).images
+    assert [name.decode() for name in images.files] == [
         "val/n00000005/ILSVRC2012_val_00000004.JPEG",
         "val/n00000007/ILSVRC2012_val_00000002.JPEG",
         "val/n00000007/ILSVRC2012_val_00000003.JPEG",
         "val/n00000009/ILSVRC2012_val_00000001.JPEG",
     ]
-    assert loaded.test.labels.tolist() == [0, 1, 1, 2]
+    assert images.labels.tolist() == [0, 1, 1, 2]
     assert (data / "imagenet" / "files" / "train" / "n00000009" / "n00000009_1.JPEG").read_bytes() == JPEGS[1]
     assert sorted(p.name for p in (data / "imagenet").iterdir()) == [
         "files",

@@ -1,18 +1,19 @@
 import errno
+import hashlib
 import json
 import multiprocessing
 import os
+import struct
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from harness.data import packed
-from harness.data.datasets import DataError, DataMissing
+from harness.data.datasets import DATASETS, DataError, DataMissing
 from harness.data.packed import (
     PackedWriter,
     building,
-    fingerprint,
     manifest_of,
     open_packed,
     read_manifest,
@@ -23,9 +24,9 @@ PIXELS = np.arange(6 * 2 * 2 * 3, dtype=np.uint8).reshape(6, 2, 2, 3)
 LABELS = np.array([0, 1, 0, -1, 1, 0])
 
 
-def pack(data_dir, pixels=PIXELS, labels=LABELS, train=4):
-    with building("cifar10", data_dir) as directory:
-        writer = PackedWriter(directory, "cifar10", pixels.shape, ("cat", "dog"))
+def pack(data_dir, pixels=PIXELS, labels=LABELS, train=4, name="cifar10"):
+    with building(name, data_dir) as directory:
+        writer = PackedWriter(directory, name, pixels.shape, ("cat", "dog"))
         writer.add("train", pixels[:1], labels[:1])
         writer.add("train", pixels[1:train], labels[1:train])
         writer.add("test", pixels[train:], labels[train:])
@@ -45,32 +46,54 @@ def test_what_is_packed_is_read_back(tmp_path):
     assert not (tmp_path / ".cifar10.partial").exists()
 
 
-def test_fingerprint_sees_every_pixel_label_and_split(tmp_path):
+def changed(first, second):
+    """Which fingerprints differ between two manifests, such as `images train`."""
+    kinds = (("images", first.images, second.images), ("labels", first.labels, second.labels))
+    return [f"{kind} {split}" for kind, ours, theirs in kinds for split in ours if ours[split] != theirs[split]]
+
+
+def test_fingerprints_by_hand(tmp_path):
+    manifest = pack(tmp_path)
+    assert manifest.images == {
+        "train": hashlib.sha256(b"[2, 2, 3]" + bytes(range(48))).hexdigest(),
+        "test": hashlib.sha256(b"[2, 2, 3]" + bytes(range(48, 72))).hexdigest(),
+    }
+    assert manifest.labels == {
+        "train": hashlib.sha256(struct.pack("<4q", 0, 1, 0, -1)).hexdigest(),
+        "test": hashlib.sha256(struct.pack("<2q", 1, 0)).hexdigest(),
+    }
+
+
+def test_fingerprints_see_what_has_changed_and_nothing_else(tmp_path):
+    first = pack(tmp_path / "here")
     pixel, label = PIXELS.copy(), LABELS.copy()
     pixel[5, 1, 1, 2] += 1
     label[3] = 0
-    prints = [
-        pack(tmp_path / "same").fingerprint,
-        pack(tmp_path / "pixel", pixels=pixel).fingerprint,
-        pack(tmp_path / "label", labels=label).fingerprint,
-        pack(tmp_path / "split", train=5).fingerprint,
-        pack(tmp_path / "shape", pixels=PIXELS.reshape(6, 2, 6, 1)).fingerprint,
-    ]
-    assert len(set(prints)) == 5
-    assert pack(tmp_path / "again").fingerprint == prints[0] == fingerprint("cifar10", tmp_path / "same")
-    assert len(prints[0]) == 64
+    assert changed(first, pack(tmp_path / "elsewhere")) == []
+    assert changed(first, pack(tmp_path / "name", name="cifar100")) == []
+    assert changed(first, pack(tmp_path / "pixel", pixels=pixel)) == ["images test"]
+    assert changed(first, pack(tmp_path / "label", labels=label)) == ["labels train"]
+    reshaped = pack(tmp_path / "shape", pixels=PIXELS.reshape(6, 2, 6, 1))
+    assert changed(first, reshaped) == ["images train", "images test"]
+    more = pack(tmp_path / "more", pixels=PIXELS[[0, 1, 2, 3, 0, 4, 5]], labels=LABELS[[0, 1, 2, 3, 0, 4, 5]], train=5)
+    assert changed(first, more) == ["images train", "labels train"]
 
 
-def test_fingerprint_does_not_read_the_pixels_again(tmp_path):
+def test_the_same_images_have_the_same_fingerprint_in_any_split(tmp_path):
+    twice = pack(tmp_path, PIXELS[[0, 1, 0, 1]], LABELS[[0, 1, 0, 1]], train=2)
+    assert twice.images["train"] == twice.images["test"]
+    assert twice.labels["train"] == twice.labels["test"]
+
+
+def test_pixels_that_are_gone(tmp_path):
     manifest = pack(tmp_path)
     (tmp_path / "cifar10" / "pixels.npy").unlink()
-    assert fingerprint("cifar10", tmp_path) == manifest.fingerprint
     with pytest.raises(DataError, match=r"is damaged .*: delete it and prepare it again"):
         open_packed(manifest, tmp_path)
 
 
 def test_nothing_prepared(tmp_path):
-    assert fingerprint("cifar10", tmp_path / "none") is None
+    assert read_manifest("cifar10", tmp_path / "none") is None
     with pytest.raises(DataMissing, match="CIFAR-10 is not prepared: nothing at"):
         manifest_of("cifar10", tmp_path / "none")
     assert not (tmp_path / "none").exists()
@@ -78,7 +101,6 @@ def test_nothing_prepared(tmp_path):
 
 def test_digits_are_packed_on_first_use(tmp_path):
     bunch = load_digits()
-    assert fingerprint("digits", tmp_path) == manifest_of("digits", tmp_path).fingerprint
     manifest = manifest_of("digits", tmp_path)
     pixels, labels = open_packed(manifest, tmp_path)
     assert manifest.splits == {"train": (0, 1437), "test": (1437, 1797)}
@@ -89,6 +111,48 @@ def test_digits_are_packed_on_first_use(tmp_path):
     assert np.array_equal(np.round(pixels[..., 0] * (16 / 255)), bunch.images)
     assert pixels.min() == 0
     assert pixels.max() == 255
+    assert read_manifest("digits", tmp_path) == manifest
+    assert DATASETS["digits"].fingerprints == {split: fingerprints(manifest, split) for split in ("train", "test")}
+
+
+def fingerprints(manifest, split):
+    return manifest.images[split], manifest.labels[split]
+
+
+def of_format_1(directory):
+    """Make a prepared set look as version 1 wrote it."""
+    path = directory / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["images"], manifest["labels"]
+    path.write_text(json.dumps({**manifest, "fingerprint": "f" * 64, "format": 1}))
+
+
+def test_digits_of_an_older_format_are_packed_anew(tmp_path):
+    manifest = manifest_of("digits", tmp_path)
+    of_format_1(tmp_path / "digits")
+    (tmp_path / ".digits.older").mkdir()  # the remains of a process that was killed while it did so
+    assert read_manifest("digits", tmp_path) is None
+    assert manifest_of("digits", tmp_path) == manifest
+    verify_packed(manifest, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".digits.lock", "digits"]
+
+
+def test_digits_of_a_newer_format_are_left_alone(tmp_path):
+    manifest_of("digits", tmp_path)
+    path = tmp_path / "digits" / "manifest.json"
+    path.write_text(path.read_text().replace(f'"format": {packed.FORMAT}', '"format": 99'))
+    with pytest.raises(DataError, match=r"has format 99, not 2: delete .*digits and prepare it again"):
+        manifest_of("digits", tmp_path)
+
+
+def test_an_older_format_of_what_cannot_be_packed_anew_is_told(tmp_path):
+    pack(tmp_path)
+    of_format_1(tmp_path / "cifar10")
+    with pytest.raises(DataError, match=r"has format 1, not 2: delete .*cifar10 and prepare it again"):
+        manifest_of("cifar10", tmp_path)
+    with pytest.raises(DataError, match="has format 1, not 2"):
+        pack(tmp_path)
+    assert (tmp_path / "cifar10" / "pixels.npy").exists()
 
 
 def test_the_map_can_be_written_to_without_changing_the_files(tmp_path):
@@ -97,15 +161,27 @@ def test_the_map_can_be_written_to_without_changing_the_files(tmp_path):
     verify_packed(manifest, tmp_path)
 
 
-def test_verify_finds_one_changed_byte(tmp_path):
+@pytest.mark.parametrize("chunk", [1, 3, 4096])
+@pytest.mark.parametrize(
+    ("file", "byte", "part"),
+    [
+        ("pixels.npy", -1, "images of split test"),
+        ("pixels.npy", -72, "images of split train"),
+        ("labels.npy", -9, "labels of split test"),
+        ("labels.npy", -17, "labels of split train"),
+    ],
+)
+def test_verify_names_the_split_of_one_changed_byte(tmp_path, file, byte, part, chunk):
     manifest = pack(tmp_path)
-    verify_packed(manifest, tmp_path)
-    path = tmp_path / "cifar10" / "pixels.npy"
+    verify_packed(manifest, tmp_path, chunk=chunk)
+    path = tmp_path / "cifar10" / file
     data = bytearray(path.read_bytes())
-    data[-1] ^= 1
+    data[byte] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match="has changed since it was packed: delete it and prepare it again"):
-        verify_packed(manifest, tmp_path)
+    with pytest.raises(
+        DataError, match=f"cifar10: the {part} have changed since it was packed: delete it and prepare it again"
+    ):
+        verify_packed(manifest, tmp_path, chunk=chunk)
 
 
 def test_truncated_pixels_are_refused(tmp_path):
@@ -124,7 +200,7 @@ def test_other_arrays_than_the_manifest_says_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "error"), [("{", "is damaged"), ("{}", "is damaged"), ('{"format": 99}', "has format 99, not 1: delete")]
+    ("text", "error"), [("{", "is damaged"), ("{}", "is damaged"), ('{"format": 99}', "has format 99, not 2: delete")]
 )
 def test_unreadable_manifest(tmp_path, text, error):
     pack(tmp_path)

@@ -16,12 +16,12 @@ from torchvision import transforms
 from harness.data import packed, recipes
 from harness.data import prepare as module
 from harness.data.datasets import DATASETS, DataError, DataMissing
-from harness.data.loading import load
-from harness.data.packed import fingerprint, open_packed, read_manifest
+from harness.data.loading import load_scored, load_training
+from harness.data.packed import manifest_of, open_packed, read_manifest
 from harness.data.prepare import prepare, verify
 from harness.data.recipes import Download
 from harness.data.views import clean
-from harness.suite.cell import DatasetSpec
+from harness.spec.models import Input, Source, Transform
 
 CIFAR10_SIZES = {"train": 20, "test": 6}
 
@@ -36,16 +36,12 @@ def expect_cifar10(sizes, sums, folder):
     sums("cifar10", folder)
 
 
-def spec(name):
-    info = DATASETS[name]
-    return DatasetSpec(
-        name=name,
-        image_size=info.image_size,
-        channels=info.channels,
-        mean=info.mean,
-        std=info.std,
-        eval_resize=info.eval_resize,
-    )
+def training(name, data_dir, *splits):
+    return load_training(Source(name=name, splits=splits), data_dir, DATASETS[name].channels).images
+
+
+def scored(name, data_dir):
+    return load_scored(Source(name=name, splits=("test",)), "test", data_dir, DATASETS[name].channels).images
 
 
 def nothing_is_left(data_dir):
@@ -71,7 +67,7 @@ def test_cifar10_from_its_folder_its_parent_its_archive_or_a_folder_with_the_arc
         if source == lone:
             shutil.rmtree(lone / "deep")
         manifest = prepare("cifar10", tmp_path / f"data{number}", source)
-        prints.add(manifest.fingerprint)
+        prints.add((*manifest.images.values(), *manifest.labels.values()))
         pixels, numbers = open_packed(manifest, tmp_path / f"data{number}")
         assert np.array_equal(pixels, planes.transpose(0, 2, 3, 1))
         assert numbers.tolist() == labels
@@ -106,7 +102,8 @@ def test_fashion_mnist_from_files_zipped_in_any_way(fashion, sizes, sums, data, 
     for path in list(folder.iterdir()):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
-    assert prepare("fashion_mnist", tmp_path / "again", folder).fingerprint == first.fingerprint
+    again = prepare("fashion_mnist", tmp_path / "again", folder)
+    assert (again.images, again.labels) == (first.images, first.labels)
 
 
 def test_stl10_to_its_evaluation_as_torchvision_shows_it(stl10, sizes, sums, data, monkeypatch):
@@ -114,10 +111,10 @@ def test_stl10_to_its_evaluation_as_torchvision_shows_it(stl10, sizes, sums, dat
     sizes("stl10", train=10, unlabeled=12, test=6)
     sums("stl10", folder)
     prepare("stl10", data, folder)
-    loaded = load(spec("stl10"), data)
-    assert np.array_equal(loaded.pretrain.pixels, pixels[:22])
-    assert loaded.pretrain.labels.tolist() == [*range(9, -1, -1), *[-1] * 12]
-    assert np.array_equal(loaded.probe.pixels, pixels[:10])
+    shown = training("stl10", data, "train", "unlabeled")
+    assert np.array_equal(shown.pixels, pixels[:22])
+    assert shown.labels.tolist() == [*range(9, -1, -1), *[-1] * 12]
+    assert np.array_equal(training("stl10", data, "train").pixels, pixels[:10])
     monkeypatch.setattr(tv.STL10, "_check_integrity", lambda self: True)
     pipeline = transforms.Compose(
         [
@@ -128,7 +125,8 @@ def test_stl10_to_its_evaluation_as_torchvision_shows_it(stl10, sizes, sums, dat
         ]
     )
     reference = torch.stack([image for image, _ in tv.STL10(folder.parent, "test", transform=pipeline)])
-    ours = torch.cat(list(clean(loaded.test, spec("stl10"), "cpu")))
+    eaten = Input(size=64, channels=3, mean=(0.43, 0.42, 0.39), std=(0.27, 0.26, 0.27))
+    ours = torch.cat(list(clean(scored("stl10", data), eaten, Transform(resize=70), "cpu")))
     difference = (ours - reference).abs() * 255 * 0.26
     assert difference.max() < 1.1  # steps of 8 bits, where a value halfway was rounded the other way
     assert (difference > 0.1).float().mean() < 0.001
@@ -139,11 +137,11 @@ def test_tiny_imagenet_from_its_zip(tiny, sizes, data):
     archive = shutil.make_archive(str(tiny.parent / "tiny-imagenet-200"), "zip", tiny.parent, tiny.name)
     manifest = prepare("tiny_imagenet", data, tiny.parent / "tiny-imagenet-200.zip")
     assert manifest.classes == ("n01000000", "n02000000", "n03000000")
-    loaded = load(spec("tiny_imagenet"), data)
-    assert loaded.probe.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    assert loaded.test.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert training("tiny_imagenet", data, "train").labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert scored("tiny_imagenet", data).labels.tolist() == [0, 0, 1, 1, 2, 2]
     reference = np.asarray(tv.folder.default_loader(str(tiny / "val" / "images" / "val_1.JPEG")))
-    assert np.array_equal(loaded.test.pixels[0], reference)  # val_1 and val_4 are of the first class in order
+    # val_1 and val_4 are of the first class in order
+    assert np.array_equal(scored("tiny_imagenet", data).pixels[0], reference)
     assert archive
 
 
@@ -154,7 +152,6 @@ def test_a_second_start_reads_only_the_manifest(cifar10, sizes, sums, data):
     shutil.rmtree(folder)
     (data / "cifar10" / "pixels.npy").unlink()
     assert prepare("cifar10", data) == manifest
-    assert fingerprint("cifar10", data) == manifest.fingerprint
 
 
 def test_progress_and_verify(cifar10, sizes, sums, data):
@@ -168,7 +165,7 @@ def test_progress_and_verify(cifar10, sizes, sums, data):
     assert seen[-1] == ("verifying cifar10", 26, 26)
     path = data / "cifar10" / "pixels.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    with pytest.raises(DataError, match="has changed since it was packed"):
+    with pytest.raises(DataError, match="cifar10: the images of split test have changed since it was packed"):
         verify("cifar10", data)
 
 
@@ -324,7 +321,7 @@ def test_full_disk_while_packing(cifar10, sizes, sums, data, monkeypatch):
 
 def _digits(data_dir, barrier, queue):
     barrier.wait()
-    queue.put((fingerprint("digits", data_dir), os.stat(data_dir / "digits" / "pixels.npy").st_ino))
+    queue.put((manifest_of("digits", data_dir).images["test"], os.stat(data_dir / "digits" / "pixels.npy").st_ino))
 
 
 def test_two_processes_at_once_build_it_once(data):

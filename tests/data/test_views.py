@@ -8,13 +8,14 @@ from harness.data.augment import augment, draw
 from harness.data.datasets import DataError
 from harness.data.loading import Images
 from harness.data.views import ViewStream, clean
+from harness.spec.models import Augmentation, Input, Transform
 from harness.streams import stream
-from harness.suite.cell import AugmentationSpec, DatasetSpec
 
-SPEC = DatasetSpec(name="cifar10", image_size=8, channels=3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
-AUGMENTATION = AugmentationSpec()
+INPUT = Input(size=8, channels=3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+AS_IT_IS = Transform()
+AUGMENTATION = Augmentation()
 # Nothing is changed but the normalisation: an image can be recognised in its views.
-IDENTITY = AugmentationSpec(
+IDENTITY = Augmentation(
     jitter_probability=0.0,
     greyscale_probability=0.0,
     crop_scale=(1.0, 1.0),
@@ -29,7 +30,7 @@ def images(count=10, size=8, channels=3, height=None):
 
 
 def view_stream(augmentation=AUGMENTATION, views=2, batch_size=4, seed=0, data=None):
-    return ViewStream(images() if data is None else data, SPEC, augmentation, views, batch_size, seed, "cpu")
+    return ViewStream(images() if data is None else data, INPUT, augmentation, views, batch_size, seed, "cpu")
 
 
 def equal(first, second):
@@ -38,7 +39,7 @@ def equal(first, second):
 
 def normalised(pixels):
     """(n, H, W, C) uint8 -> (n, C, H, W), in numpy."""
-    return torch.from_numpy(((pixels / 255 - SPEC.mean) / SPEC.std).transpose(0, 3, 1, 2)).float()
+    return torch.from_numpy(((pixels / 255 - INPUT.mean) / INPUT.std).transpose(0, 3, 1, 2)).float()
 
 
 @pytest.mark.parametrize("views", [2, 3, 5])
@@ -67,7 +68,7 @@ def test_views_are_the_augmentation_of_the_step_s_stream():
     rows = torch.randperm(10, generator=stream(5, "order", 2))[4:8]
     pixels = torch.from_numpy(data.pixels)[rows].repeat(2, 1, 1, 1)
     drawn = draw(AUGMENTATION, 8, 8, 8, stream(5, "augment", 2, 1))
-    expected = augment(pixels, drawn, 8, SPEC.mean, SPEC.std)
+    expected = augment(pixels, drawn, 8, INPUT.mean, INPUT.std)
     assert torch.equal(batch.views, torch.stack([expected[:4], expected[4:]]))
     assert not torch.equal(batch.views[0], batch.views[1])
 
@@ -101,21 +102,22 @@ def test_every_image_at_most_once_an_epoch():
 
 def test_too_few_images_for_a_batch():
     with pytest.raises(
-        DataError, match=r"cifar10: 10 training images do not fill one batch of 11. Use a batch_size of at"
+        DataError,
+        match=r"^10 training images do not fill one batch of 11\. Use a batch_size of at most 10, or more images",
     ):
         view_stream(batch_size=11)
 
 
 def test_greyscale_images():
-    spec = SPEC.model_copy(update={"channels": 1, "mean": (0.3,), "std": (0.4,)})
     data = images(channels=1)
-    batch = next(ViewStream(data, spec, AUGMENTATION, 2, 4, 0, "cpu").epoch(0))
+    grey = Input(size=8, channels=1, mean=(0.3,), std=(0.4,))
+    batch = next(ViewStream(data, grey, AUGMENTATION, 2, 4, 0, "cpu").epoch(0))
     assert batch.views.shape == (2, 4, 1, 8, 8)
 
 
 def test_clean_without_resizing_is_normalisation_in_order():
     data = images(5)
-    batches = list(clean(data, SPEC, "cpu", batch=2))
+    batches = list(clean(data, INPUT, AS_IT_IS, "cpu", batch=2))
     assert [len(batch) for batch in batches] == [2, 2, 1]
     torch.testing.assert_close(torch.cat(batches), normalised(data.pixels))
 
@@ -130,11 +132,11 @@ def pillow(data, size, crop=None):
 
 
 def steps_of_8_bits(ours, reference):
-    return (ours - reference).abs() * torch.tensor(SPEC.std).view(-1, 1, 1) * 255
+    return (ours - reference).abs() * torch.tensor(INPUT.std).view(-1, 1, 1) * 255
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "eval_resize", "resized"),
+    ("width", "height", "resize", "resized"),
     [
         (96, 96, 70, (70, 70)),
         (30, 41, 21, (28, 21)),
@@ -143,33 +145,32 @@ def steps_of_8_bits(ours, reference):
         (16, 40, 16, (40, 16)),
     ],
 )
-def test_clean_resizes_the_shorter_edge_and_crops_as_pillow_and_torchvision(width, height, eval_resize, resized):
+def test_clean_resizes_the_shorter_edge_and_crops_as_pillow_and_torchvision(width, height, resize, resized):
     data = images(3, size=width, height=height)  # noise: the hardest there is
-    assert tuple(tv.resize(torch.zeros(3, height, width), [eval_resize]).shape[1:]) == resized
-    spec = SPEC.model_copy(update={"eval_resize": eval_resize, "image_size": 15})
-    difference = steps_of_8_bits(torch.cat(list(clean(data, spec, "cpu"))), pillow(data, resized, 15))
+    assert tuple(tv.resize(torch.zeros(3, height, width), [resize]).shape[1:]) == resized
+    ours = clean(data, INPUT.model_copy(update={"size": 15}), Transform(resize=resize), "cpu")
+    difference = steps_of_8_bits(torch.cat(list(ours)), pillow(data, resized, 15))
     assert difference.max() < 1.01  # Pillow's weights have 22 bits: a value halfway may round either way
     assert (difference > 0.01).float().mean() < 0.001
 
 
-def test_clean_resizes_straight_without_eval_resize():
+def test_clean_resizes_straight_without_resize():
     data = images(2, size=8, height=12)
-    spec = SPEC.model_copy(update={"image_size": 16})
-    difference = steps_of_8_bits(next(clean(data, spec, "cpu")), pillow(data, (16, 16)))
+    ours = next(clean(data, INPUT.model_copy(update={"size": 16}), AS_IT_IS, "cpu"))
+    difference = steps_of_8_bits(ours, pillow(data, (16, 16)))
     assert difference.max() < 1.01
     assert (difference > 0.01).float().mean() < 0.005  # at twice the size, values halfway are common
 
 
 def test_clean_refuses_a_crop_larger_than_the_image():
-    spec = SPEC.model_copy(update={"eval_resize": 6})
-    with pytest.raises(DataError, match="cifar10: eval_resize 6 is smaller than the crop, image_size 8"):
-        next(clean(images(), spec, "cpu"))
+    with pytest.raises(DataError, match="resize 6 is smaller than the crop, the input's size 8"):
+        next(clean(images(), INPUT, Transform(resize=6), "cpu"))
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_sees_the_same_views():
-    here, there = (ViewStream(images(64), SPEC, AUGMENTATION, 2, 32, 0, device) for device in ("cpu", "cuda"))
+    here, there = (ViewStream(images(64), INPUT, AUGMENTATION, 2, 32, 0, device) for device in ("cpu", "cuda"))
     for ours, theirs in zip(here.epoch(0), there.epoch(0), strict=True):
         assert theirs.views.device.type == "cuda"
         torch.testing.assert_close(theirs.views.cpu(), ours.views, atol=2e-3, rtol=0)

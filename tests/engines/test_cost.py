@@ -2,51 +2,84 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.data.datasets import DATASETS
+from harness.backbones import build_encoder, feature_size
 from harness.engines.cost import energy_meter, step_flops
-from harness.suite.expand import expand
-from harness.suite.suite import load_suite
-from harness.training.networks import build_networks
+from harness.spec.models import Augmentation, Backbone, Input, Optimiser, Schedule, TrainingSpec
 from methods import catalogue
-from tests.conftest import write_suite
+from methods.method import Method
 
 CPU = torch.device("cpu")
+INPUT = Input(size=8, channels=1, mean=(0.5,), std=(0.25,))
+SPEC = TrainingSpec(
+    views=2,
+    augmentation=Augmentation(),
+    optimiser=Optimiser(),
+    schedule=Schedule(),
+    epochs=2,
+    batch_size=64,
+    precision="float32",
+)
+SMALL = {"projector": {"hidden": [8], "embedding_size": 4}}
+SETTINGS = {
+    "w_mse": {**SMALL, "transform": {"kind": "whitening", "sub_batch_size": 32}},
+    "contrastive": SMALL,
+    "byol": SMALL,
+    "vicreg": SMALL,
+    "barlow_twins": SMALL,
+    "supervised": {},
+}
 
 
-def toy_cell(directory, name):
-    suite = load_suite(write_suite(directory, f"methods: {{{name}: {{}}}}\n", "one.yaml"), None, ())
-    planned = expand(suite, catalogue(), DATASETS, lambda spec: "0" * 64).planned
-    return next(item.cell for item in planned if item.cell.method == name)
+def method_of(name):
+    entry = catalogue()[name]
+    encoder = build_encoder(Backbone(stem="small_max_pool", width=4), 1, 8, 0)
+    return entry.builder()(entry.settings.model_validate(SETTINGS[name]), encoder, feature_size(encoder, 1, 8), 10)
 
 
-@pytest.mark.parametrize("name", ["w_mse", "contrastive", "byol", "vicreg", "barlow_twins", "supervised"])
-def test_operations_of_a_step_are_those_of_a_step_that_is_run(tmp_path, name):
-    entry, cell = catalogue()[name], toy_cell(tmp_path, name)
-    _, method = build_networks(cell, entry, classes=10)
-    counted = step_flops(method, cell)
-    views = torch.randn(cell.views, cell.batch_size, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("name", SETTINGS)
+def test_operations_of_a_step_are_those_of_a_step_that_is_run(name):
+    method = method_of(name)
+    counted = step_flops(method, SPEC, INPUT)
+    views = torch.randn(SPEC.views, SPEC.batch_size, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     with FlopCounterMode(display=False) as counter:
-        method.loss(views, torch.zeros(cell.batch_size, dtype=torch.int64), torch.Generator()).backward()
+        method.loss(views, torch.zeros(SPEC.batch_size, dtype=torch.int64), torch.Generator()).backward()
     assert counted == counter.get_total_flops() > 0
 
 
-def test_counting_leaves_the_method_as_it_was(tmp_path):
-    entry, cell = catalogue()["w_mse"], toy_cell(tmp_path, "w_mse")
-    _, method = build_networks(cell, entry, classes=10)
+def test_counting_leaves_the_method_as_it_was():
+    method = method_of("w_mse").eval()
     before = {name: value.clone() for name, value in method.state_dict().items()}
-    step_flops(method, cell)
+    step_flops(method, SPEC, INPUT)
     assert all(torch.equal(before[name], value) for name, value in method.state_dict().items())
     assert all(parameter.grad is None for parameter in method.parameters())
+    assert not any(module.training for module in method.modules())
 
 
-def test_a_loss_that_looks_at_values_is_not_counted(tmp_path):
-    entry, cell = catalogue()["w_mse"], toy_cell(tmp_path, "w_mse")
-    _, method = build_networks(cell, entry, classes=10)
-    plain = method.loss
-    method.loss = lambda *given: plain(*given) * float(given[0].sum())
-    assert step_flops(method, cell) is None
+@pytest.mark.parametrize(
+    ("factor", "error"),
+    [
+        (lambda views: float(views.sum()), RuntimeError),
+        (lambda views: {"cpu": 1.0, "cuda": 1.0}[views.device.type], KeyError),
+        (lambda views: 1 / 0, ZeroDivisionError),
+    ],
+)
+def test_a_loss_that_cannot_be_counted_says_so_by_its_own_error(factor, error):
+    class Odd(Method):
+        def loss(self, views, labels, generator):
+            return self.encoder(views[0]).square().mean() * factor(views)
+
+    with pytest.raises(error):
+        step_flops(Odd(nn.Flatten()), SPEC, INPUT)
+
+
+def test_what_a_method_holds_from_its_last_step_does_not_matter():
+    method = method_of("w_mse")
+    counted = step_flops(method, SPEC, INPUT)
+    method._monitor.keep_failure(torch.eye(4).expand(2, 4, 4), torch.tensor([False, False]))  # as on CUDA
+    assert step_flops(method, SPEC, INPUT) == counted
 
 
 def rapl(root, *packages):

@@ -4,7 +4,7 @@ import torch
 from harness.evaluation.arithmetic import full_float32
 from harness.evaluation.knn import nearest
 from harness.evaluation.linear import Probe, train_probes
-from harness.suite.cell import LinearSpec
+from harness.evaluation.probes.linear import LinearSettings
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_precision_is_put_back_even_after_an_error(low_precision):
 def evaluation():
     generator = torch.Generator().manual_seed(0)
     features, labels = torch.randn(300, 64, generator=generator), torch.arange(300) % 3
-    weights = train_probes(features, labels, 3, [Probe(0, LinearSpec(epochs=5, batch_size=50))], order_seed=0)
+    weights = train_probes(features, labels, 3, [Probe(0, LinearSettings(epochs=5, batch_size=50))], order_seed=0)
     return weights.weight, weights.logits(features), nearest(features, features + 1e-4, 5)
 
 

@@ -1,4 +1,3 @@
-import json
 import math
 
 import numpy as np
@@ -6,8 +5,8 @@ import pytest
 import torch
 
 from harness.evaluation import collapse
-from harness.evaluation.collapse import alignment, alpha_req, collapsed, diagnose
-from harness.suite.cell import CollapseSpec
+from harness.evaluation.collapse import alignment, alpha_req, diagnose
+from harness.spec.collapse import CollapseRule, is_collapsed
 
 
 def gaussian(rows=4000, columns=32, seed=0):
@@ -107,6 +106,28 @@ def test_std_by_hand():
     assert diagnose(x).std == pytest.approx(0.5 * math.sqrt(2), rel=1e-12)
 
 
+def test_scale_by_hand():
+    x = torch.tensor([[1.0, 10.0], [3.0, 10.0], [5.0, 16.0]])  # less its mean: -2 -2, 0 -2, 2 4
+    assert diagnose(x).scale == pytest.approx(math.sqrt((4 + 4 + 0 + 4 + 4 + 16) / 6), rel=1e-12)
+
+
+def test_scale_alone_sees_features_vanish():
+    x = gaussian(200, 8).double()
+    whole, small = diagnose(x), diagnose(x * 1e-6)
+    assert small.scale == pytest.approx(1e-6 * whole.scale, rel=1e-9)
+    assert diagnose(x + 100).scale == pytest.approx(whole.scale, rel=1e-9)
+    for name in ("std", "correlation", "rankme", "participation_ratio", "alpha_req", "uniformity"):
+        assert getattr(small, name) == pytest.approx(getattr(whole, name), rel=1e-6)
+
+
+def test_names_of_the_values():
+    x = gaussian(20, 3)
+    names = {"dimensions", "nonfinite_rows", "scale", "std", "correlation", "rankme", "participation_ratio"}
+    names |= {"alpha_req", "uniformity"}
+    assert set(diagnose(x).values("h")) == {f"h_{name}" for name in names}
+    assert set(diagnose(x, views=(x, x)).values("v")) == {f"v_{name}" for name in {*names, "alignment"}}
+
+
 DEGENERATE = {
     "zeros": torch.zeros(20, 5),
     "one row": torch.ones(1, 5),
@@ -123,9 +144,10 @@ DEGENERATE = {
 @pytest.mark.parametrize("case", DEGENERATE)
 def test_degenerate_features_give_finite_numbers(case):
     x = DEGENERATE[case]
-    record = diagnose(x, views=(x, x)).record("h")
-    json.dumps(record, allow_nan=False)
-    assert record["h_nonfinite_rows"] == (20 if case in ("not finite", "infinite") else 0)
+    found = diagnose(x, views=(x, x))
+    values = found.values("h")
+    assert all(math.isfinite(value) for value in (*values.values(), *found.spectrum))
+    assert values["h_nonfinite_rows"] == (20 if case in ("not finite", "infinite") else 0)
 
 
 @pytest.mark.parametrize("case", ["zeros", "constant", "not finite", "no row"])
@@ -137,7 +159,8 @@ def test_values_of_complete_collapse(case):
     assert result.participation_ratio == 0
     assert result.alpha_req == 0
     assert result.uniformity == pytest.approx(0, abs=1e-12)
-    assert collapsed([result.values("v")], CollapseSpec())
+    assert result.scale == pytest.approx(0, abs=1e-8)
+    assert is_collapsed([result.values("v")], CollapseRule())
 
 
 def test_rows_that_are_not_finite_are_left_out():
@@ -154,28 +177,3 @@ def test_spectrum_is_bounded_and_has_every_dimension_counted():
     assert result.dimensions == 200
     assert result.spectrum[38] > 1e-3
     assert max(result.spectrum[39:]) < 1e-12
-
-
-def reading(std=1.0, rank=50.0, prefix="v", dimensions=100.0):
-    return {f"{prefix}_std": std, f"{prefix}_rankme": rank, f"{prefix}_dimensions": dimensions}
-
-
-def test_rule():
-    spec = CollapseSpec()  # std < 0.1 or RankMe < 5 % of D, three in a row
-    good, low_std, low_rank = reading(), reading(std=0.09), reading(rank=4.9)
-    assert not collapsed([], spec)
-    assert not collapsed([good], spec)
-    assert collapsed([low_std], spec)
-    assert collapsed([low_std, low_rank], spec)
-    assert collapsed([good, low_std, low_rank, low_std], spec)
-    assert not collapsed([low_std, low_std, good], spec)
-    assert not collapsed([low_std, good, low_std, low_std], spec)
-    assert not collapsed([low_std] * 5 + [good], spec)
-    assert not collapsed([reading(std=0.1, rank=5.0)] * 3, spec)
-
-
-def test_rule_reads_the_head_and_without_one_the_encoder():
-    dead = reading(std=0.0, rank=1.0, prefix="h")
-    assert collapsed([dead], CollapseSpec())
-    assert not collapsed([dead | reading()], CollapseSpec())
-    assert collapsed([reading(prefix="h") | reading(std=0.0)], CollapseSpec())

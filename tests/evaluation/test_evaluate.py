@@ -1,92 +1,104 @@
+"""From a probe's answer to numbers: accuracies are means of hits, and what comes in and out is checked."""
+
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
 
-from harness.evaluation.evaluate import Labelled, evaluate
-from harness.evaluation.knn import knn_predict
-from harness.evaluation.linear import Probe, train_probes
-from harness.suite.cell import EvaluationSpec, KnnSpec, LbfgsSpec, LinearSpec
+from harness.evaluation.evaluate import score
+from harness.evaluation.probes import Answer, Labelled, Metric, ProbeEntry
+from harness.spec.identity import Frozen
 
-PIXELS, LABELS = load_digits(return_X_y=True)
-X, Y = torch.tensor(PIXELS, dtype=torch.float32), torch.tensor(LABELS)
-PROBE, TEST = Labelled(X[:600], Y[:600]), Labelled(X[600:900], Y[600:900])
-QUICK = LinearSpec(epochs=100, batch_size=50)
+TRAIN = Labelled(torch.arange(12.0).view(6, 2), torch.tensor([0, 1, 2, 0, 1, 2]))
+SCORED = Labelled(torch.arange(8.0).view(4, 2), torch.tensor([0, 1, 2, 2]))
 
 
-def test_metrics_hits_and_diagnostics():
-    spec = EvaluationSpec(linear=QUICK, lbfgs=LbfgsSpec())
-    outcome = evaluate(PROBE, TEST, spec, classes=10, seed=0)
-    assert set(outcome.metrics) == {"knn5_top1", "linear_top1", "linear_top5", "lbfgs_top1"} == set(outcome.hits)
-    for name, hits in outcome.hits.items():
-        assert hits.dtype == np.bool_
-        assert hits.shape == (300,)
-        assert outcome.metrics[name] == pytest.approx(100 * hits.mean())
-    knn = knn_predict(PROBE.features, PROBE.labels, TEST.features, 5) == TEST.labels
-    assert outcome.hits["knn5_top1"].tolist() == knn.tolist()
-    model = LogisticRegression(max_iter=1000).fit(PIXELS[:600], LABELS[:600])
-    assert outcome.metrics["lbfgs_top1"] == pytest.approx(100 * model.score(PIXELS[600:900], LABELS[600:900]))
-    weights = train_probes(PROBE.features, PROBE.labels, 10, [Probe(0, QUICK)], order_seed=0)
-    ranked = np.argsort(-weights.logits(TEST.features)[0].numpy(), axis=1)
-    truth = LABELS[600:900, None]
-    assert outcome.hits["linear_top1"].tolist() == (ranked[:, :1] == truth).any(1).tolist()
-    assert outcome.hits["linear_top5"].tolist() == (ranked[:, :5] == truth).any(1).tolist()
-    assert outcome.metrics["linear_top1"] > 80
-    assert outcome.diagnostics["lbfgs_converged"] is True
-    assert outcome.diagnostics["lbfgs_iterations"] == model.n_iter_[0]
+class Settings(Frozen):
+    guess: int = 0
 
 
-def test_only_what_is_asked_for_is_measured_and_k_is_in_the_name():
-    outcome = evaluate(PROBE, TEST, EvaluationSpec(knn=KnnSpec(k=1), linear=None), classes=10, seed=0)
-    assert list(outcome.metrics) == ["knn1_top1"]
-    assert outcome.diagnostics == {}
+def probe(run=None, metrics=("top1",)):
+    """A probe that always says `guess`."""
+
+    def constant(settings, train, scored, classes, seed):
+        return Answer(
+            {"top1": scored.labels == settings.guess}, {"classes": classes, "seed": seed, "of": len(train.labels)}
+        )
+
+    named = tuple(Metric(name, f"{name} in %") for name in metrics)
+    return ProbeEntry("constant", "", Settings, lambda settings, classes: named, run or constant)
 
 
-@pytest.mark.parametrize(("classes", "reported"), [(5, False), (6, True)])
-def test_top5_needs_more_than_five_classes(classes, reported):
-    keep = classes > Y
-    split = Labelled(X[keep][:200], Y[keep][:200])
-    outcome = evaluate(split, split, EvaluationSpec(linear=QUICK), classes=classes, seed=0)
-    assert ("linear_top5" in outcome.metrics) is reported
+def test_a_metric_is_the_mean_of_its_hits_in_per_cent():
+    scores = score(probe(), {"guess": 2}, TRAIN, SCORED, 3, seed=5)
+    assert scores.metrics == {"top1": 50.0}
+    assert scores.titles == {"top1": "top1 in %"}
+    assert scores.hits["top1"].dtype == np.bool_
+    assert scores.hits["top1"].tolist() == [False, False, True, True]
+    assert scores.details == {"classes": 3, "seed": 5, "of": 6}
 
 
-def test_classes_missing_from_either_split():
-    probe = Labelled(X[:600][Y[:600] < 7], Y[:600][Y[:600] < 7])
-    outcome = evaluate(probe, TEST, EvaluationSpec(linear=QUICK, lbfgs=LbfgsSpec()), classes=12, seed=0)
-    unseen = TEST.labels.numpy() >= 7
-    for name in ("knn5_top1", "linear_top1", "lbfgs_top1"):
-        assert not outcome.hits[name][unseen].any()
-        assert outcome.hits[name][~unseen].mean() > 0.8
+def test_settings_that_are_not_given_have_their_default():
+    assert score(probe(), {}, TRAIN, SCORED, 3, 0).metrics == {"top1": 25.0}
 
 
-def test_same_seed_same_hits():
-    first, second = (evaluate(PROBE, TEST, EvaluationSpec(linear=QUICK), classes=10, seed=4) for _ in range(2))
-    assert first.metrics == second.metrics
-    assert all((first.hits[name] == second.hits[name]).all() for name in first.hits)
+def test_only_metrics_that_are_measured_have_a_title():
+    scores = score(probe(metrics=("top1", "top5")), {}, TRAIN, SCORED, 3, 0)
+    assert list(scores.titles) == ["top1"]
 
 
-def test_errors():
-    def run(probe=PROBE, test=TEST, classes=10):
-        evaluate(probe, test, EvaluationSpec(linear=QUICK), classes, seed=0)
+def test_settings_that_the_probe_does_not_know_are_refused():
+    with pytest.raises(ValueError, match="guesss"):
+        score(probe(), {"guesss": 1}, TRAIN, SCORED, 3, 0)
 
-    broken = X[:600].clone()
-    broken[3, 2], broken[7, 1] = torch.nan, torch.inf
-    unlabelled = Y[:600].clone()
-    unlabelled[:4] = -1
-    with pytest.raises(
-        ValueError, match="features of 2 of 600 images of the probe split are not finite: the encoder has diverged"
-    ):
-        run(probe=Labelled(broken, Y[:600]))
-    with pytest.raises(
-        ValueError, match="4 of 600 images of the probe split are unlabelled: give it only labelled images"
-    ):
-        run(probe=Labelled(X[:600], unlabelled))
-    with pytest.raises(ValueError, match=r"the probe split has label 9, and the dataset 9 classes \(0 to 8\)"):
-        run(classes=9)
-    with pytest.raises(ValueError, match="the evaluation split has 300 feature rows for 299 labels"):
-        run(test=Labelled(TEST.features, TEST.labels[1:]))
-    with pytest.raises(ValueError, match="the evaluation split has no images"):
-        run(test=Labelled(TEST.features[:0], TEST.labels[:0]))
-    with pytest.raises(ValueError, match="k=5 needs at least 5 training images, and there are 4"):
-        run(probe=Labelled(X[:4], Y[:4]))
+
+@pytest.mark.parametrize(
+    ("hits", "text"),
+    [
+        (
+            torch.ones(4),
+            r"gives torch\.float32 of shape \(4,\) as the hits of top1: return a bool tensor of shape \(4,\)",
+        ),
+        (torch.ones(6, dtype=torch.bool), r"gives torch\.bool of shape \(6,\)"),
+        (np.ones(4, dtype=bool), "the probe constant gives ndarray"),
+        (0.5, "gives float as the hits of top1"),
+    ],
+)
+def test_an_answer_that_is_no_answer_is_refused(hits, text):
+    with pytest.raises(TypeError, match=text):
+        score(probe(lambda *_: Answer({"top1": hits})), {}, TRAIN, SCORED, 3, 0)
+
+
+def broken(split, **changes):
+    return Labelled(changes.get("features", split.features), changes.get("labels", split.labels))
+
+
+@pytest.mark.parametrize(
+    ("train", "scored", "text"),
+    [
+        (
+            broken(TRAIN, features=TRAIN.features.clone().index_put_((torch.tensor([1, 4]),), torch.tensor(torch.nan))),
+            SCORED,
+            "features of 2 of 6 images of the training split are not finite: the encoder has diverged",
+        ),
+        (
+            TRAIN,
+            broken(SCORED, features=torch.full((4, 2), torch.inf)),
+            "features of 4 of 4 images of the scored split are not finite",
+        ),
+        (
+            broken(TRAIN, labels=torch.tensor([0, -1, 2, -1, 1, 2])),
+            SCORED,
+            "2 of 6 images of the training split are unlabelled: give it only labelled images",
+        ),
+        (
+            TRAIN,
+            broken(SCORED, labels=torch.tensor([0, 1, 2, 3])),
+            r"the scored split has label 3, and the dataset 3 classes \(0 to 2\)",
+        ),
+        (TRAIN, broken(SCORED, labels=SCORED.labels[1:]), "the scored split has 4 feature rows for 3 labels"),
+        (TRAIN, Labelled(SCORED.features[:0], SCORED.labels[:0]), "the scored split has no images"),
+    ],
+)
+def test_features_and_labels_that_cannot_be_right_are_refused(train, scored, text):
+    with pytest.raises(ValueError, match=text):
+        score(probe(), {}, train, scored, 3, 0)

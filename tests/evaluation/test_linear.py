@@ -4,8 +4,8 @@ from torch import nn
 
 from harness.evaluation import linear
 from harness.evaluation.linear import Probe, initial_weights, lr_at, train_probes
+from harness.evaluation.probes.linear import LinearSettings
 from harness.streams import stream
-from harness.suite.cell import LinearSpec
 
 
 def data(images=130, inputs=12, classes=7, dtype=torch.float64):
@@ -38,7 +38,7 @@ def plain(features, labels, classes, probe, order_seed):
 @pytest.mark.parametrize("batch_size", [50, 65, 1000], ids=["smaller last batch", "even batches", "one batch"])
 def test_weights_equal_autograd_and_torch_adam_in_float64(batch_size):
     features, labels = data()
-    probe = Probe(3, LinearSpec(epochs=20, batch_size=batch_size, weight_decay=1e-2))
+    probe = Probe(3, LinearSettings(epochs=20, batch_size=batch_size, weight_decay=1e-2))
     weights = train_probes(features, labels, 7, [probe], order_seed=5)
     weight, bias = plain(features, labels, 7, probe, 5)
     torch.testing.assert_close(weights.weight[0], weight, rtol=1e-9, atol=1e-11)
@@ -47,7 +47,7 @@ def test_weights_equal_autograd_and_torch_adam_in_float64(batch_size):
 
 def test_weights_equal_autograd_and_torch_adam_in_float32():
     features, labels = data(dtype=torch.float32)
-    probe = Probe(3, LinearSpec(epochs=50, batch_size=50))
+    probe = Probe(3, LinearSettings(epochs=50, batch_size=50))
     weights = train_probes(features, labels, 7, [probe], order_seed=5)
     weight, bias = plain(features, labels, 7, probe, 5)
     torch.testing.assert_close(weights.weight[0], weight, rtol=1e-3, atol=1e-4)
@@ -55,7 +55,7 @@ def test_weights_equal_autograd_and_torch_adam_in_float32():
 
 
 def test_learning_rate_schedule():
-    spec = LinearSpec()
+    spec = LinearSettings()
     assert lr_at(spec, 0) == pytest.approx(1e-2, rel=1e-12)
     assert lr_at(spec, 1) == pytest.approx(1e-2 * 10 ** (-4 / 500), rel=1e-12)
     assert lr_at(spec, 499) == pytest.approx(1e-6 * 10 ** (4 / 500), rel=1e-12)
@@ -71,10 +71,10 @@ def test_initial_weights_are_those_of_nn_linear():
 
 def varied():
     return [
-        Probe(0, LinearSpec(epochs=30, batch_size=50)),
-        Probe(1, LinearSpec(epochs=30, batch_size=50)),
-        Probe(0, LinearSpec(epochs=30, batch_size=50, weight_decay=0.5)),
-        Probe(0, LinearSpec(epochs=30, batch_size=50, lr=1e-3, final_lr=1e-4)),
+        Probe(0, LinearSettings(epochs=30, batch_size=50)),
+        Probe(1, LinearSettings(epochs=30, batch_size=50)),
+        Probe(0, LinearSettings(epochs=30, batch_size=50, weight_decay=0.5)),
+        Probe(0, LinearSettings(epochs=30, batch_size=50, lr=1e-3, final_lr=1e-4)),
     ]
 
 
@@ -109,7 +109,7 @@ def test_logits_are_an_affine_map():
 
 def test_same_seeds_same_bits_and_global_state_untouched():
     features, labels = data(dtype=torch.float32)
-    probe = [Probe(0, LinearSpec(epochs=3))]
+    probe = [Probe(0, LinearSettings(epochs=3))]
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     first = train_probes(features, labels, 7, probe, order_seed=2)
     assert torch.equal(state, torch.get_rng_state())
@@ -119,7 +119,7 @@ def test_same_seeds_same_bits_and_global_state_untouched():
 
 def test_order_seed_changes_batches():
     features, labels = data()
-    probe = [Probe(0, LinearSpec(epochs=3, batch_size=10))]
+    probe = [Probe(0, LinearSettings(epochs=3, batch_size=10))]
     one, other = (train_probes(features, labels, 7, probe, order_seed=s).weight for s in (1, 2))
     assert not torch.allclose(one, other)
 
@@ -128,7 +128,7 @@ def test_a_class_without_images_is_never_preferred():
     features, labels = data()
     kept = labels != 4
     weights = train_probes(
-        features[kept], labels[kept], 9, [Probe(0, LinearSpec(epochs=200, batch_size=10))], order_seed=0
+        features[kept], labels[kept], 9, [Probe(0, LinearSettings(epochs=200, batch_size=10))], order_seed=0
     )
     predictions = weights.logits(features[kept])[0].argmax(1)
     assert not torch.isin(predictions, torch.tensor([4, 7, 8])).any()
@@ -138,7 +138,7 @@ def test_converges_to_the_minimum_of_the_penalised_loss():
     # At the end the gradient of cross-entropy + (decay / 2) |theta|^2 (coupled decay, bias included) is nearly zero.
     features, labels = data(images=60, inputs=3, classes=3)
     decay = 0.1
-    spec = LinearSpec(epochs=3000, batch_size=60, lr=0.1, final_lr=1e-4, weight_decay=decay)
+    spec = LinearSettings(epochs=3000, batch_size=60, lr=0.1, final_lr=1e-4, weight_decay=decay)
     weights = train_probes(features, labels, 3, [Probe(0, spec)], order_seed=0)
     w, b = weights.weight[0].requires_grad_(), weights.bias[0].requires_grad_()
     penalty = decay / 2 * (w.square().sum() + b.square().sum())
@@ -149,7 +149,7 @@ def test_converges_to_the_minimum_of_the_penalised_loss():
 
 def test_single_thread_for_small_steps_changes_nothing(monkeypatch):
     features, labels = data()
-    probe = [Probe(0, LinearSpec(epochs=5))]
+    probe = [Probe(0, LinearSettings(epochs=5))]
     small = train_probes(features, labels, 7, probe, order_seed=0)
     monkeypatch.setattr(linear, "SERIAL_PRODUCTS", 0)
     torch.testing.assert_close(train_probes(features, labels, 7, probe, order_seed=0).weight, small.weight)
@@ -157,10 +157,16 @@ def test_single_thread_for_small_steps_changes_nothing(monkeypatch):
 
 def test_errors():
     features, labels = data(dtype=torch.float32)
-    mixed = [Probe(0, LinearSpec(epochs=2)), Probe(0, LinearSpec(epochs=3))]
+    mixed = [Probe(0, LinearSettings(epochs=2)), Probe(0, LinearSettings(epochs=3))]
     with pytest.raises(ValueError, match="need the same epochs and batch_size: train the others apart"):
         train_probes(features, labels, 7, mixed, order_seed=0)
     with pytest.raises(ValueError, match="2 feature sets for 3 probes: give one set, or one a probe"):
-        train_probes(features.expand(2, -1, -1), labels, 7, [Probe(i, LinearSpec()) for i in range(3)], order_seed=0)
-    with pytest.raises(ValueError, match=r"the linear probe overflowed: features reach 1\.0e\+25; look whether"):
-        train_probes(features.clone().fill_(1e25), labels, 7, [Probe(0, LinearSpec(epochs=3))], order_seed=0)
+        train_probes(
+            features.expand(2, -1, -1), labels, 7, [Probe(i, LinearSettings()) for i in range(3)], order_seed=0
+        )
+    with pytest.raises(
+        ValueError,
+        match=r"the linear probe overflowed: features reach 1\.0e\+25; look whether the "
+        "encoder diverged, or lower the probe's lr",
+    ):
+        train_probes(features.clone().fill_(1e25), labels, 7, [Probe(0, LinearSettings(epochs=3))], order_seed=0)

@@ -5,7 +5,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from harness.evaluation.sample import COMPONENTS, IMAGES, principal_sample, sample_rows
-from harness.store.result import unpack_components
+from harness.store.records import unpack_components
 
 
 def test_components_are_those_of_scikit_learn_up_to_unit_and_sign():

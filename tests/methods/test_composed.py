@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, get_args
 
 import pytest
 import torch
@@ -13,21 +15,31 @@ from torch import Tensor, nn
 
 from methods import catalogue
 from methods.byol import ByolSettings
-from methods.composed import Composed
+from methods.composed import Composed, pair_loss_function, regulariser_function
 from methods.composition import (
     BatchNormTransform,
     Composition,
+    CrossCorrelation,
     MomentumTarget,
+    Mse,
+    NegativeCosine,
+    NormalisedMse,
+    NtXent,
     Predictor,
     Projector,
+    VarianceCovariance,
     WhiteningTransform,
 )
-from methods.pair_losses import Mse, NegativeCosine, NormalisedMse, NtXent
+from methods.entry import Settings
+from methods.losses.cross_correlation import cross_correlation
+from methods.losses.distances import mse, negative_cosine, normalised_mse
+from methods.losses.nt_xent import nt_xent
+from methods.losses.slice_monitor import WhiteningError
+from methods.losses.variance_covariance import covariance_term, variance_term
+from methods.losses.whitening import Variant, slices, whiten
 from methods.parts import cosine_momentum
-from methods.regularisers import VarianceCovariance, covariance_term, variance_term
 from methods.simsiam import SimSiamSettings
 from methods.vicreg import VicRegSettings
-from methods.whitening import WhiteningError, slices, whiten
 
 N, SIDE, FEATURES, EMBEDDING = 16, 2, 6, 4
 SMALL = Projector(hidden=(8,), embedding_size=EMBEDDING)
@@ -65,7 +77,7 @@ def shrunk(name: str, **changes: Any) -> Composition:
     return settings.model_copy(update={**small, **changes})
 
 
-FAMILY = [name for name, entry in catalogue().items() if entry.build is Composed]
+FAMILY = [name for name, entry in catalogue().items() if entry.trains and entry.builder() is Composed]
 PER_VIEW = {"byol", "simsiam", "vicreg", "barlow_twins"}
 
 
@@ -133,7 +145,7 @@ def test_contrastive_batch_norm_has_weights_and_spans_all_views():
     assert isinstance(norm, nn.BatchNorm1d)
     assert norm.affine
     v = _projected(method, torch.stack([method.encoder(x) for x in images()]))
-    expected = NtXent()(*(F.batch_norm(v.flatten(0, 1), None, None, training=True).view_as(v),) * 2)
+    expected = nt_xent(*(F.batch_norm(v.flatten(0, 1), None, None, training=True).view_as(v),) * 2)
     torch.testing.assert_close(loss_of(method, images()), expected)
 
 
@@ -263,7 +275,7 @@ def test_w_mse_whitens_the_heads_output_and_reads_its_slices():
     method, batch = built(shrunk("w_mse")), images(4)
     v = _projected(method, torch.stack([copy.deepcopy(method.encoder)(x) for x in batch]))
     z = whiten(v, slices(N, 8, 1, torch.Generator().manual_seed(3)))
-    torch.testing.assert_close(loss_of(method, batch), NormalisedMse()(z, z))
+    torch.testing.assert_close(loss_of(method, batch), normalised_mse(z, z))
     readings = method.readings()
     assert readings["slice_condition_max"] >= readings["slice_condition_median"] > 1
     assert method.failure() is None
@@ -278,7 +290,7 @@ def test_asymmetry_combined_with_whitening(name: str):
     v = torch.stack([head.projector(encode(x)) for x in batch])
     z = whiten(v, slices(N, 8, 2, torch.Generator().manual_seed(3)))
     p = torch.stack([predict(z[:, i].flatten(0, 1)).view(2, N, -1) for i in range(2)], dim=1)
-    torch.testing.assert_close(loss_of(method, batch), method.settings.pair_loss(p, z.detach()))
+    torch.testing.assert_close(loss_of(method, batch), method.pair_loss(p, z.detach()))
 
 
 def test_whitening_stays_float32_under_autocast():
@@ -297,6 +309,90 @@ def test_a_collapsed_head_fails_with_an_explanation():
     nn.init.zeros_(method.head.projector[-1].weight)
     with pytest.raises(WhiteningError, match="smallest eigenvalue 0"):
         loss_of(method, images())
+
+
+# From settings to functions
+
+
+SPREAD = (1.0, 2.0, 0.5, 4.0)  # some standard deviations above gamma, some below
+PAIR_LOSSES: list[tuple[Settings, Callable[[Tensor, Tensor], Tensor]]] = [
+    (NormalisedMse(), normalised_mse),
+    (NormalisedMse(directions="sum"), lambda p, t: 2 * normalised_mse(p, t)),
+    (Mse(), mse),
+    (NegativeCosine(), negative_cosine),
+    (NtXent(temperature=0.2, l2_normalise=False), lambda p, t: nt_xent(p, t, 0.2, False)),
+    (CrossCorrelation(off_diagonal_weight=0.3), lambda p, t: cross_correlation(p, t, 0.3)),
+]
+
+
+def embeddings(seed: int) -> Tensor:
+    v = torch.randn(2, N, EMBEDDING, generator=torch.Generator().manual_seed(seed)).double()
+    return v * torch.tensor(SPREAD)
+
+
+@pytest.mark.parametrize(("settings", "function"), PAIR_LOSSES, ids=lambda given: type(given).__name__)
+def test_a_pair_losss_settings_reach_its_function(settings: Settings, function: Callable[[Tensor, Tensor], Tensor]):
+    p, t = embeddings(1), embeddings(2)
+    assert torch.equal(pair_loss_function(settings)(p, t), function(p, t))
+
+
+def test_a_regularisers_settings_reach_its_function():
+    settings = VarianceCovariance(
+        variance_weight=2.0, covariance_weight=3.0, variance_views="mean", gamma=1.5, variance_eps=0.01
+    )
+    v = embeddings(1)
+    function = regulariser_function(settings)
+    expected = 2 * variance_term(v, 1.5, 0.01).mean() + 6 * covariance_term(v).mean()
+    torch.testing.assert_close(function(v), expected)
+
+
+class Manhattan(Settings):
+    """A user's own pair loss: its settings are called."""
+
+    kind: Literal["manhattan"] = "manhattan"
+    scale: float = 3.0
+
+    def __call__(self, online: Tensor, target: Tensor) -> Tensor:
+        return self.scale * (online[0] - target[1]).abs().mean()
+
+
+class Far(Settings):
+    """A user's own regulariser."""
+
+    def __call__(self, v: Tensor) -> Tensor:
+        return v.square().mean()
+
+
+class OwnSettings(Composition):
+    projector: Projector = SMALL
+    pair_loss: Manhattan = Manhattan()
+    regulariser: Far | None = None
+
+
+def test_a_users_own_pair_loss_and_regulariser_are_called():
+    batch = images()
+    for regulariser in (None, Far()):
+        settings = OwnSettings(pair_loss={"scale": 2.0}, regulariser=regulariser, pair_weight=5.0)
+        method = built(settings)
+        v = _projected(method, torch.stack([copy.deepcopy(method.encoder)(x) for x in batch]))
+        expected = 5 * 2 * (v[0] - v[1]).abs().mean() + (0 if regulariser is None else v.square().mean())
+        torch.testing.assert_close(loss_of(method, batch), expected)
+
+
+class Mute(Settings):
+    """Settings without a function."""
+
+
+def test_settings_that_compute_nothing_are_refused():
+    with pytest.raises(ValueError, match=r"pair_loss: Mute computes nothing; give it __call__\(self, online, target\)"):
+        pair_loss_function(Mute())
+    with pytest.raises(ValueError, match=r"regulariser: Mute computes nothing; give it __call__\(self, v\)"):
+        regulariser_function(Mute())
+
+
+def test_a_whitening_that_settings_allow_is_one_that_is_computed():
+    variants = get_args(WhiteningTransform.model_fields["variant"].annotation)
+    assert variants == get_args(Variant)
 
 
 # VICReg's ablation: momentum encoder, stop-gradient, predictor, BatchNorm; what prevents collapse
@@ -320,7 +416,7 @@ ROWS: dict[str, tuple[Composition, str]] = {
     "VICReg": (VICREG, "BN"),
     "VICReg, no BN": (VICREG.model_copy(update={"projector": BARE}), ""),
 }
-DISTANCES = {"BYOL": NormalisedMse(directions="sum"), "SimSiam": NegativeCosine(), "VICReg": Mse()}
+DISTANCES = {"BYOL": partial(normalised_mse, directions="sum"), "SimSiam": negative_cosine, "VICReg": mse}
 COLUMNS = (
     None,
     VarianceCovariance(variance_weight=1.0, covariance_weight=0.0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -10,18 +11,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.bench.conventional import losses as conventional
-from methods.barlow_twins import barlow_twins_loss
-from methods.byol import byol_loss
-from methods.contrastive import contrastive_loss
-from methods.nt_xent import nt_xent
-from methods.pair_losses import CrossCorrelation, Mse, NegativeCosine, NormalisedMse, NtXent
-from methods.plain_mse import plain_mse_loss
-from methods.simsiam import simsiam_loss
-from methods.supervised import supervised_loss
-from methods.vicreg import vicreg_loss
-from methods.w_mse import w_mse_loss
-from methods.whitened_contrastive import whitened_contrastive_loss
-from methods.whitening import slices
+from methods.losses import (
+    barlow_twins_loss,
+    byol_loss,
+    contrastive_loss,
+    plain_mse_loss,
+    simsiam_loss,
+    supervised_loss,
+    vicreg_loss,
+    w_mse_loss,
+    whitened_contrastive_loss,
+)
+from methods.losses.cross_correlation import cross_correlation
+from methods.losses.distances import mse, negative_cosine, normalised_mse
+from methods.losses.nt_xent import nt_xent
+from methods.losses.objectives import Distance
+from methods.losses.whitening import slices
 
 N, SUB_BATCH, ITERATIONS = 24, 12, 2
 
@@ -52,11 +57,11 @@ CASES: dict[str, tuple[Loss, Loss]] = {
         lambda v: conventional.w_mse(v, slices(N, SUB_BATCH, ITERATIONS, seeded())),
     ),
     "w_mse euclidean": (
-        lambda v: w_mse_loss(v, SUB_BATCH, ITERATIONS, generator=seeded(), pair_loss=Mse()),
+        lambda v: w_mse_loss(v, SUB_BATCH, ITERATIONS, generator=seeded(), distance="mse"),
         lambda v: conventional.w_mse(v, slices(N, SUB_BATCH, ITERATIONS, seeded()), euclidean=True),
     ),
     "plain_mse": (plain_mse_loss, over_pairs(conventional.normalised_mse)),
-    "plain_mse euclidean": (lambda v: plain_mse_loss(v, Mse()), over_pairs(F.mse_loss)),
+    "plain_mse euclidean": (lambda v: plain_mse_loss(v, "mse"), over_pairs(F.mse_loss)),
     "contrastive": (contrastive_loss, conventional.nt_xent),
     "contrastive cold": (lambda v: contrastive_loss(v, 0.01), lambda v: conventional.nt_xent(v, 0.01)),
     "inner products": (lambda v: nt_xent(9 * v, 9 * v, 0.1, False), lambda v: conventional.nt_xent(9 * v, 0.1, False)),
@@ -133,16 +138,16 @@ def nt_xent_directions(p: Tensor, t: Tensor) -> Tensor:
 
 
 TWO_SIDED: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    "normalised mse": (NormalisedMse(), directions(conventional.normalised_mse)),
+    "normalised mse": (normalised_mse, directions(conventional.normalised_mse)),
     "both directions summed": (
-        NormalisedMse(directions="sum"),
+        partial(normalised_mse, directions="sum"),
         lambda p, t: 2 * directions(conventional.normalised_mse)(p, t),
     ),
-    "mse": (Mse(), directions(F.mse_loss)),
-    "negative cosine": (NegativeCosine(), directions(lambda x, y: -F.cosine_similarity(x, y, dim=-1).mean())),
-    "nt_xent": (NtXent(), nt_xent_directions),
+    "mse": (mse, directions(F.mse_loss)),
+    "negative cosine": (negative_cosine, directions(lambda x, y: -F.cosine_similarity(x, y, dim=-1).mean())),
+    "nt_xent": (nt_xent, nt_xent_directions),
     "cross-correlation": (
-        CrossCorrelation(off_diagonal_weight=0.1),
+        partial(cross_correlation, off_diagonal_weight=0.1),
         directions(lambda x, y: conventional.barlow_twins_pair(x, y, 0.1)),
     ),
 }
@@ -181,12 +186,13 @@ def test_byol_sums_and_simsiam_averages_the_directions_with_constant_targets():
 
 
 @pytest.mark.parametrize("views", [2, 3, 5])
-@pytest.mark.parametrize("kind", [NormalisedMse(), NormalisedMse(directions="sum"), Mse()])
-def test_identical_views_give_zero(views: int, kind: NormalisedMse | Mse):
+@pytest.mark.parametrize("distance", ["normalised_mse", "mse"])
+def test_identical_views_give_zero(views: int, distance: Distance):
     v = embeddings(1, 64, 16).detach().float().expand(views, -1, -1)
-    assert abs(plain_mse_loss(v, kind).item()) < 1e-6
-    assert abs(w_mse_loss(v, 32, 2, generator=seeded(), pair_loss=kind).item()) < 1e-6
-    assert abs(kind(v, v.clone()).item()) < 1e-6
+    assert abs(plain_mse_loss(v, distance).item()) < 1e-6
+    assert abs(w_mse_loss(v, 32, 2, generator=seeded(), distance=distance).item()) < 1e-6
+    for function in (mse, normalised_mse, partial(normalised_mse, directions="sum")):
+        assert abs(function(v, v.clone()).item()) < 1e-6
 
 
 def test_barlow_twins_of_decorrelated_identical_views_is_zero():

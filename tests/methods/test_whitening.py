@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from harness.bench.conventional import losses as conventional
-from methods.whitening import SliceMonitor, Variant, WhiteningError, slices, whiten
+from methods.losses.slice_monitor import SliceMonitor, WhiteningError
+from methods.losses.whitening import Variant, slices, whiten
 
 VARIANTS: tuple[Variant, ...] = ("cholesky", "zca", "pca", "newton")
 

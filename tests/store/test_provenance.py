@@ -1,13 +1,16 @@
+"""Where a result comes from, and whether the code that made it has changed since."""
+
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy
 import pytest
 
-from harness.store.provenance import Code, collect, git_state, is_stale, utc_now, versions
-
-CODE = Code(shared="s", methods={"w_mse": "m"}, commit="c", dirty=False)
+from harness.store.digests import ROOMS
+from harness.store.provenance import Code, collect, git_state, stale_reason, utc_now, versions
+from tests.store.conftest import CODE, provenance
 
 
 def _git(root, *arguments):
@@ -65,38 +68,90 @@ def test_versions_without_importing_torch():
 
 def test_collect_states_what_it_was_given_and_when_it_ended():
     started = utc_now()
-    provenance = collect(CODE, "w_mse", device="cpu", threads=2, started=started, resumed=1)
-    assert (provenance.method_digest, provenance.shared_digest, provenance.commit) == ("m", "s", "c")
+    parts = CODE.of_training("w_mse", "cpu")
+    provenance = collect(CODE, parts, device="cpu", threads=2, started=started, resumed=1)
+    assert provenance.code == {"method w_mse": "m", "training on cpu": "t"}
+    assert (provenance.commit, provenance.dirty) == ("c", False)
     assert (provenance.device, provenance.threads, provenance.resumed) == ("cpu", 2, 1)
     ended = datetime.fromisoformat(provenance.finished)
     assert ended.tzinfo == UTC
     assert timedelta(0) <= ended - datetime.fromisoformat(started) < timedelta(minutes=1)
 
 
+SHARED = Code({**CODE.digests, "training on cuda": "g", "distribution extra": "1"}, None, None)
+
+
 @pytest.mark.parametrize(
-    ("method", "shared", "reason"),
+    ("parts", "expected"),
     [
-        ("m", "s", None),
-        ("old", "s", "the code of the method w_mse has changed since"),
-        ("m", "old", "the code shared by all methods has changed since"),
-        (
-            "old",
-            "old",
-            "the code of the method w_mse has changed since; the code shared by all methods has changed since",
-        ),
+        (SHARED.of_training("w_mse", "cpu"), {"method w_mse": "m", "training on cpu": "t"}),
+        (SHARED.of_training("w_mse", "cuda: NVIDIA H100 80GB HBM3"), {"method w_mse": "m", "training on cuda": "g"}),
+        (SHARED.of_description("w_mse"), {"method w_mse": "m", "description": "x"}),
+        (SHARED.of_evaluation("knn"), {"probe knn": "k", "evaluation": "e"}),
+        (SHARED.of_training("gone", "cpu"), {"method gone": "missing", "training on cpu": "t"}),
     ],
 )
-def test_stale_says_what_changed(make_result, make_provenance, method, shared, reason):
-    result = make_result(provenance=make_provenance(method_digest=method, shared_digest=shared))
-    assert is_stale(result, CODE) == reason
+def test_a_result_rests_on_its_parts_and_on_every_registered_distribution(parts, expected):
+    assert parts == expected | {"distribution extra": "1"}
 
 
-def test_a_method_that_is_gone_is_stale(make_result, make_cell, make_provenance):
-    result = make_result(make_cell(method="old"), provenance=make_provenance(method_digest="m", shared_digest="s"))
-    assert is_stale(result, CODE) == "the file of the method old is gone"
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ({"method w_mse": "m", "training on cpu": "t"}, None),
+        ({"method w_mse": "old", "training on cpu": "t"}, "the code of method w_mse has changed since"),
+        ({"method w_mse": "m", "training on cpu": "old"}, "the code of training on cpu has changed since"),
+        (
+            {"method w_mse": "old", "training on cpu": "old"},
+            "the code of method w_mse has changed since; the code of training on cpu has changed since",
+        ),
+        ({"method mine": "m"}, "method mine is not here any more"),
+        ({"method w_mse": "m", "distribution extra": "1"}, "distribution extra is not here any more"),
+        ({"training on mps": "missing"}, None),
+    ],
+)
+def test_stale_says_what_changed(shelf, code, reason):
+    assert stale_reason(shelf.trained(provenance=provenance(code=code)), CODE) == reason
+
+
+def test_a_distribution_that_came_later_ages_nothing(shelf):
+    assert stale_reason(shelf.trained(), SHARED) is None
+
+
+class Distribution:
+    def __init__(self, name, version, record):
+        self.name, self.version, self.record = name, version, record
+
+    def read_text(self, name):
+        return self.record if name == "RECORD" else None
+
+
+def test_a_registered_distributions_change_ages_everything_that_ran_with_it(shelf, monkeypatch):
+    """By its version, or by any of its files."""
+    installed = [Distribution("extra", "1.0", "a.py,sha256=1,10")]
+
+    def entry_points(group):
+        return [SimpleNamespace(dist=dist) for dist in installed if group == "ssl_harness.probes"]
+
+    monkeypatch.setattr("harness.store.digests.metadata.entry_points", entry_points)
+    monkeypatch.setattr("harness.store.provenance.extension_sources", lambda files: {})
+
+    def read():
+        return Code({**CODE.digests, **Code.read().digests}, None, None)
+
+    before = read()
+    ran = shelf.trained(provenance=provenance(code=before.of_training("w_mse", "cpu")))
+    asked = shelf.evaluated(ran, provenance=provenance(code=before.of_evaluation("knn")))
+    assert stale_reason(ran, read()) is None
+    for change in (Distribution("extra", "1.1", "a.py,sha256=1,10"), Distribution("extra", "1.0", "a.py,sha256=2,10")):
+        installed[:] = [change]
+        assert stale_reason(ran, read()) == "the code of distribution extra has changed since"
+        assert stale_reason(asked, read()) == "the code of distribution extra has changed since"
+    installed.clear()
+    assert stale_reason(ran, read()) == "distribution extra is not here any more"
 
 
 def test_reading_the_code_of_this_checkout():
     code = Code.read()
-    assert len(code.shared) == 64
-    assert all(len(digest) == 64 for digest in code.methods.values())
+    assert all(len(digest) == 64 for digest in code.digests.values())
+    assert {"method w_mse", "probe knn", "probe linear", *ROOMS} <= set(code.digests)

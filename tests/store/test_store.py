@@ -1,3 +1,5 @@
+"""The directory tree: its layout, what is believed, locks, weights, checkpoints."""
+
 import json
 import os
 import shutil
@@ -8,9 +10,12 @@ import threading
 
 import pytest
 
+from harness.spec.models import Pretraining
 from harness.store.atomic import StoreError
-from harness.store.result import Result
-from harness.store.store import CellBusy, Store
+from harness.store.progress import RunProgress
+from harness.store.records import CurvePoint
+from harness.store.store import CHECKPOINT, ENCODER, HEADS, Busy, Store
+from tests.store.conftest import evaluation, monitor, pretraining, provenance, sha
 
 HOLDER = """
 import sys, time
@@ -20,187 +25,270 @@ with Store(Path(sys.argv[1])).lock(sys.argv[2]):
     print("held", flush=True)
     time.sleep(60)
 """
+ID = pretraining().id
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "cells")
-
-
-def _hold(store, cell_id):
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(store.root), cell_id], stdout=subprocess.PIPE, text=True
-    )
+def _hold(store, id_):
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(store.root), id_], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     return process
 
 
-def test_an_empty_store_reads_as_empty_and_creates_nothing(store, make_cell):
-    cell = make_cell()
+def _end(process):
+    process.kill()
+    process.wait(timeout=30)
+    process.stdout.close()
+
+
+# Layout
+
+
+def test_the_layout_is_as_documented(shelf, store):
+    spec, read = pretraining(), monitor()
+    with store.lock(spec.id):
+        store.begin(spec)
+        store.write_checkpoint(spec.id, b"state")
+        record = shelf.trained(spec, monitors=(read.id,))
+        shelf.monitored(record, read, CurvePoint(epoch=1, step=10, values={"top1": 50.0}))
+        store.write_heads(spec.id, b"heads")
+        shelf.described(record)
+        answer = shelf.evaluated(record)
+        store.write_progress(spec.id, RunProgress(stage="training", written="2026-01-01T00:00:00"))
+    files = {path.relative_to(store.root / spec.id).as_posix() for path in store.root.rglob("*") if path.is_file()}
+    sample = next(name for name in files if name.startswith("arrays/sample-"))
+    assert files == {
+        "spec.json",
+        "checkpoint.pt",
+        "encoder.safetensors",
+        "heads.safetensors",
+        "curves/training.json",
+        f"curves/{read.id}.json",
+        "pretraining.json",
+        "description.json",
+        "arrays/spectra.json",
+        f"arrays/hits-{answer.id}.json",
+        sample,
+        f"evaluations/{answer.id}.json",
+        "progress.json",
+        "lock",
+    }
+    assert (store.root / spec.id / "encoder.safetensors").read_bytes() == b"weights"
+
+
+def test_begin_notes_the_spec_for_readers_but_is_no_record(store):
+    store.begin(pretraining())
+    noted = json.loads((store.directory(ID) / "spec.json").read_text())
+    assert noted["id"] == ID
+    assert Pretraining.model_validate_json(json.dumps(noted["spec"])) == pretraining()
+    assert store.state(ID) == "pending"
+
+
+def test_an_empty_store_reads_as_empty_and_creates_nothing(store):
     assert store.ids() == []
-    assert list(store.results()) == []
-    assert store.result(cell.id) is None
-    assert store.why_not(cell.id) == "it has no result yet"
-    assert store.state(cell.id) == "pending"
-    assert store.load_checkpoint(cell.id) is None
+    assert list(store.pretrainings()) == []
+    assert store.read_pretraining(ID).reason is None
+    assert store.evaluation_ids(ID) == []
+    assert store.state(ID) == "pending"
+    assert store.load_checkpoint(ID) is None
+    assert store.read_heads(ID) is None
+    assert store.read_progress(ID) is None
+    assert store.drop(ID, ENCODER) == 0
+    store.drop_checkpoint(ID)
     assert not store.root.exists()
 
 
-def test_a_saved_result_is_served_as_it_was(store, make_result):
-    result = make_result()
-    store.save(result)
-    assert store.result(result.id) == result
-    assert store.why_not(result.id) is None
-    assert store.state(result.id) == "done"
-    assert store.ids() == [result.id]
-    assert list(store.results()) == [result]
+def test_only_ids_name_directories(shelf, store):
+    shelf.trained()
+    (store.root / "notes").mkdir()
+    (store.root / ("f" * 20)).touch()
+    assert store.ids() == [ID]
+    for wrong in ("../../etc", "", "F" * 20, "a" * 21, "a" * 20 + "\n"):
+        with pytest.raises(ValueError, match="is not an id: 20 hexadecimal digits are expected"):
+            store.read_pretraining(wrong)
 
 
-def test_a_failure_is_a_result(store, failed):
-    store.save(failed)
-    assert store.state(failed.id) == "failed"
-    assert store.result(failed.id).failure.message == "no"
+def test_results_of_the_first_version_are_counted_and_not_read(shelf, store):
+    shelf.trained()
+    old = store.root / ("0" * 20)
+    old.mkdir()
+    (old / "result.json").write_text('{"version": 1}')
+    assert store.ids_of_first_version() == ["0" * 20]
+    assert store.state("0" * 20) == "pending"
 
 
-def test_a_result_cut_at_any_byte_is_not_done(store, make_result):
-    result = make_result(curves=(), diagnostics={})
-    store.save(result)
-    path = store.directory(result.id) / "result.json"
-    whole = path.read_bytes().rstrip(b"\n")
-    for length in range(len(whole)):
-        path.write_bytes(whole[:length])
-        assert store.result(result.id) is None, f"cut to {length} of {len(whole)} bytes"
-    assert store.why_not(result.id) == "result.json is truncated or not JSON"
-    assert store.state(result.id) == "pending"
-    path.write_bytes(whole)
-    assert store.result(result.id) == result
+# What is believed
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"version": 2}, "result.json has schema version 2, and this harness reads 1"),
-        ({"version": None}, "result.json has schema version None"),
-        ({"surprise": 1}, "result.json does not fit the schema at surprise: Extra inputs are not permitted"),
-        ({"metrics": {"linear_top1": "high"}}, "does not fit the schema at metrics.linear_top1"),
-        ({"id": "0" * 20}, "result.json is another cell's: its id is 00000000000000000000"),
-    ],
-)
-def test_what_may_not_be_served_says_why(store, make_result, change, reason):
-    result = make_result()
-    store.save(result)
-    path = store.directory(result.id) / "result.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    assert store.result(result.id) is None
-    assert reason in store.why_not(result.id)
+def test_records_are_served_as_they_were_saved(shelf, store):
+    record = shelf.trained()
+    assert store.pretraining(ID) == record
+    assert list(store.pretrainings()) == [record]
+    assert store.state(ID) == "done"
+    description, answer = shelf.described(record), shelf.evaluated(record)
+    assert store.read_description(ID).record == description
+    assert store.read_evaluation(ID, answer.id).record == answer
+    assert store.evaluation_ids(ID) == [answer.id]
+    assert store.read_arrays(ID, "spectra", ID).record.spectra == {"h": [2.0, 1.0]}
+    assert store.read_curve(ID).record.points[0].values == {"loss": 1.5}
 
 
-def test_a_changed_cell_no_longer_matches_its_id(store, make_result):
-    result = make_result()
-    store.save(result)
-    path = store.directory(result.id) / "result.json"
-    raw = json.loads(path.read_text())
-    raw["cell"]["seed"] = 1
-    path.write_text(json.dumps(raw))
-    assert store.result(result.id) is None
-    assert "another cell's" in store.why_not(result.id)
+@pytest.mark.parametrize("status", ["failed", "pruned"])
+def test_how_it_ended_is_its_state(shelf, store, status):
+    shelf.ended(status)
+    assert store.state(ID) == status
 
 
-def test_a_directory_copied_to_another_id_is_not_served(store, make_cell, make_result, caplog):
-    ours, other = make_result(), make_cell(seed=1)
-    store.save(ours)
-    store.write_checkpoint(ours.id, b"weights")
-    shutil.copytree(store.directory(ours.id), store.directory(other.id))
-    assert store.result(other.id) is None
-    assert f"another cell's: its id is {ours.id}" in store.why_not(other.id)
-    assert store.load_checkpoint(other.id) is None
+def _flip(path):
+    path.write_text(path.read_text().replace('"views_seen": 10240', '"views_seen": 10241'))
+
+
+DAMAGES = {
+    "flipped": (_flip, "is damaged: its content does not fit its checksum"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:100]), "is truncated or not JSON"),
+    "zeros": (lambda path: path.write_bytes(bytes(path.stat().st_size)), "is truncated or not JSON"),
+    "empty": (lambda path: path.write_bytes(b""), "is truncated or not JSON"),
+    "directory": (lambda path: (path.unlink(), path.mkdir()), "is a directory"),
+    "another's": (
+        lambda path: shutil.copy(path.parent.parent / pretraining(seed=1).id / path.name, path),
+        f"is another one's: {pretraining(seed=1).id}",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_is_refused_with_its_reason_and_stops_no_listing(shelf, store, damage):
+    shelf.trained()
+    other = shelf.trained(pretraining(seed=1))
+    change, said = DAMAGES[damage]
+    change(store.directory(ID) / "pretraining.json")
+    assert store.pretraining(ID) is None
+    assert store.read_pretraining(ID).reason == f"pretraining.json {said}"
+    assert list(store.pretrainings()) == [other]
+    assert store.state(ID) == "pending"
+
+
+def test_a_directory_copied_to_another_id_is_not_served(shelf, store, caplog):
+    record = shelf.trained()
+    store.write_checkpoint(ID, b"state")
+    other = pretraining(seed=1).id
+    shutil.copytree(store.directory(ID), store.directory(other))
+    assert store.pretraining(other) is None
+    assert store.load_checkpoint(other) is None
     assert "is damaged or belongs to another cell" in caplog.text
-    assert list(store.results()) == [ours]
+    assert list(store.pretrainings()) == [record]
 
 
-def test_only_a_result_of_its_own_cell_is_saved(store, make_cell, make_result):
-    result = make_result()
-    wrong = result.model_copy(update={"id": make_cell(seed=3).id})
-    with pytest.raises(
-        ValueError, match=r"not saved, since it would not be served again: result\.json is another cell's"
-    ):
-        store.save(wrong)
-    assert store.ids() == []
+def test_a_curve_under_another_monitors_name_is_refused(shelf, store):
+    record, mine, other = shelf.trained(), monitor(), monitor(settings={"k": 20})
+    shelf.monitored(record, mine, CurvePoint(epoch=1, step=10, values={"top1": 50.0}))
+    folder = store.directory(ID) / "curves"
+    for name in (other.id, "training"):
+        shutil.copy(folder / f"{mine.id}.json", folder / f"{name}.json")
+        assert store.read_curve(ID, name).record is None
+        assert store.read_curve(ID, name).reason == f"{name}.json is another one's: {mine.id}"
+    assert store.read_curve(ID, mine.id).record.monitor == mine
 
 
-def test_what_is_not_finite_in_the_diagnostics_is_stored_as_null(store, make_result):
-    store.save(make_result(diagnostics={"collapsed": True, "alpha": float("nan")}))
-    (result,) = store.results()
-    assert result.diagnostics == {"collapsed": True, "alpha": None}
+def test_arrays_of_another_evaluation_are_refused(shelf, store):
+    record = shelf.trained()
+    answer, other = shelf.evaluated(record), evaluation(record.spec, settings={"k": 20})
+    folder = store.directory(ID) / "arrays"
+    shutil.copy(folder / f"hits-{answer.id}.json", folder / f"hits-{other.id}.json")
+    assert store.read_arrays(ID, f"hits-{other.id}", other.id).record is None
 
 
-def test_begin_notes_the_cell_for_readers_but_is_no_result(store, make_cell):
-    cell = make_cell()
-    store.begin(cell)
-    noted = json.loads((store.directory(cell.id) / "cell.json").read_text())
-    assert noted["id"] == cell.id
-    assert noted["cell"]["method"] == "w_mse"
-    assert store.state(cell.id) == "pending"
+# Weights
 
 
-def test_a_checkpoint_is_given_back_replaced_and_dropped(store, make_cell):
-    cell_id = make_cell().id
-    store.write_checkpoint(cell_id, b"first")
-    store.write_checkpoint(cell_id, memoryview(b"second \n payload"))
-    assert store.load_checkpoint(cell_id) == b"second \n payload"
-    assert store.state(cell_id) == "interrupted"
-    store.drop_checkpoint(cell_id)
-    store.drop_checkpoint(cell_id)
-    assert store.load_checkpoint(cell_id) is None
-    assert store.state(cell_id) == "pending"
+def test_an_encoder_is_known_by_its_checksum(shelf, store, caplog):
+    record = shelf.trained(encoder=b"weights")
+    assert (record.encoder.sha256, record.encoder.size_bytes) == (sha(b"weights"), 7)
+    assert store.has_encoder(record)
+    assert store.read_encoder(record) == b"weights"
+    store.write_encoder(ID, b"WEIGHTS")  # as long, of another run
+    assert store.read_encoder(record) is None
+    assert "encoder.safetensors is damaged or of another run: it is not used" in caplog.text
 
 
-def test_a_damaged_checkpoint_is_not_used(store, make_cell, caplog):
-    cell_id = make_cell().id
-    store.write_checkpoint(cell_id, b"weights" * 10)
-    path = store.directory(cell_id) / "checkpoint.pt"
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"weight")])
+def test_an_encoder_that_is_gone_or_cut_is_missed_without_reading_it(shelf, store, damage):
+    record = shelf.trained()
+    damage(store.directory(ID) / "encoder.safetensors")
+    assert not store.has_encoder(record)
+    assert store.read_encoder(record) is None
+
+
+def test_what_has_no_weights_lacks_none(shelf, store):
+    assert store.has_encoder(shelf.trained(encoder=None))
+    assert not store.has_encoder(shelf.ended("failed"))
+
+
+def test_dropping_says_what_it_freed(shelf, store):
+    record = shelf.trained(encoder=b"weights")
+    store.write_heads(ID, b"heads")
+    assert store.read_heads(ID) == b"heads"
+    assert [store.drop(ID, name) for name in (ENCODER, HEADS, ENCODER, CHECKPOINT)] == [7, 5, 0, 0]
+    assert store.read_heads(ID) is None
+    assert not store.has_encoder(record)
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_is_given_back_replaced_and_dropped(store):
+    store.write_checkpoint(ID, b"first")
+    store.write_checkpoint(ID, memoryview(b"second \n payload"))
+    assert store.load_checkpoint(ID) == b"second \n payload"
+    assert store.state(ID) == "interrupted"
+    store.drop_checkpoint(ID)
+    assert store.load_checkpoint(ID) is None
+    assert store.state(ID) == "pending"
+
+
+def test_a_damaged_checkpoint_is_not_used(store, caplog):
+    store.write_checkpoint(ID, b"weights" * 10)
+    path = store.directory(ID) / "checkpoint.pt"
     whole = path.read_bytes()
-    for damaged in (whole[:-1], whole[:20], b"", b"W" + whole[1:], whole + b"x"):
+    for damaged in (whole[:-1], whole[:20], b"", bytes(len(whole)), b"W" + whole[1:], whole + b"x"):
         path.write_bytes(damaged)
-        assert store.load_checkpoint(cell_id) is None
-    assert caplog.text.count("it is not used, and training starts over") == 5
+        assert store.load_checkpoint(ID) is None
+    assert caplog.text.count("it is not used, and training starts over") == 6
 
 
-def test_a_result_ends_the_interruption(store, make_result):
-    result = make_result()
-    store.write_checkpoint(result.id, b"weights")
-    store.save(result)
-    assert store.state(result.id) == "done"
+def test_a_record_ends_the_interruption(shelf, store):
+    store.write_checkpoint(ID, b"state")
+    shelf.trained()
+    assert store.state(ID) == "done"
 
 
-def test_a_lock_keeps_other_processes_out_until_its_holder_dies(store, make_cell):
-    cell_id = make_cell().id
-    holder = _hold(store, cell_id)
+# Locks
+
+
+def test_a_lock_keeps_other_processes_out_until_its_holder_dies(store):
+    holder = _hold(store, ID)
     try:
-        assert store.state(cell_id) == "running"
-        with pytest.raises(CellBusy, match=f"cell {cell_id} is being run by another process"), store.lock(cell_id):
+        assert store.state(ID) == "running"
+        with pytest.raises(Busy, match=f"{ID} is being worked on by another process"), store.lock(ID):
             pass
         os.kill(holder.pid, signal.SIGKILL)
     finally:
-        holder.kill()
-        holder.wait(timeout=30)
-        holder.stdout.close()
-    assert store.state(cell_id) == "pending"
-    with store.lock(cell_id):
-        assert store.state(cell_id) == "running"
-    assert store.state(cell_id) == "pending"
+        _end(holder)
+    assert store.state(ID) == "pending"
+    with store.lock(ID):
+        assert store.state(ID) == "running"
+    assert store.state(ID) == "pending"
 
 
-def test_of_many_threads_one_gets_the_cell(store, make_cell):
-    cell_id, inside, busy = make_cell().id, [], []
+def test_of_many_threads_one_gets_it(store):
+    inside, busy = [], []
     all_tried = threading.Barrier(4)
 
     def runner():
         try:
-            with store.lock(cell_id):
+            with store.lock(ID):
                 inside.append(1)
                 all_tried.wait(timeout=30)
-        except CellBusy:
+        except Busy:
             busy.append(1)
             all_tried.wait(timeout=30)
 
@@ -212,50 +300,133 @@ def test_of_many_threads_one_gets_the_cell(store, make_cell):
     assert (len(inside), len(busy)) == (1, 3)
 
 
-def test_an_error_inside_gives_the_lock_back(store, make_cell):
-    cell_id = make_cell().id
-    with pytest.raises(KeyboardInterrupt), store.lock(cell_id):
+def test_an_error_inside_gives_the_lock_back(store):
+    with pytest.raises(KeyboardInterrupt), store.lock(ID):
         raise KeyboardInterrupt
-    with store.lock(cell_id):
+    with store.lock(ID):
         pass
 
 
-def test_locking_sweeps_what_a_killed_writer_left(store, make_cell):
-    cell_id = make_cell().id
-    store.directory(cell_id).mkdir(parents=True)
-    left = store.directory(cell_id) / ".checkpoint.pt.0123456789abcdef.tmp"
-    left.touch()
-    with store.lock(cell_id):
-        assert not left.exists()
+def test_locking_sweeps_what_a_killed_writer_left(store):
+    left = [store.directory(ID) / folder / ".x.json.0123456789abcdef.tmp" for folder in ("", "evaluations", "curves")]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with store.lock(ID):
+        assert [path for path in left if path.exists()] == []
 
 
-def test_a_file_system_without_locks_is_refused(store, make_cell, monkeypatch):
+def test_a_file_system_without_locks_is_refused(store, monkeypatch):
     import filelock
 
     monkeypatch.setattr(filelock, "FileLock", filelock.SoftFileLock)
-    with pytest.raises(StoreError, match="has no locks; choose another place"), store.lock(make_cell().id):
+    with pytest.raises(StoreError, match="has no locks; choose another place"), store.lock(ID):
         pass
 
 
-def test_a_root_that_cannot_be_is_explained(tmp_path, make_cell, make_result):
+def test_a_root_that_cannot_be_is_explained(tmp_path, shelf):
     (tmp_path / "cells").write_text("a file, not a directory")
     store = Store(tmp_path / "cells")
-    with pytest.raises(StoreError, match="A file stands where a directory is needed"), store.lock(make_cell().id):
+    with pytest.raises(StoreError, match="A file stands where a directory is needed"), store.lock(ID):
         pass
     with pytest.raises(StoreError, match="cannot make the directory"):
-        store.save(make_result())
+        shelf.trained()
+    with pytest.raises(StoreError, match="cannot read the store"):
+        store.ids()
 
 
-def test_only_ids_name_directories(store, make_result):
-    store.save(make_result())
-    (store.root / "notes").mkdir()
-    (store.root / ("f" * 20)).touch()
-    assert store.ids() == [make_result().id]
-    for wrong in ("../../etc", "", "F" * 20, "a" * 21, "a" * 20 + "\n"):
-        with pytest.raises(ValueError, match="is not a cell id: 20 hexadecimal digits are expected"):
-            store.result(wrong)
+# Case 28: what stands in the way
 
 
-def test_a_result_reads_back_equal_through_json(make_result):
-    result = make_result()
-    assert Result.model_validate_json(result.model_dump_json()) == result
+@pytest.mark.parametrize(
+    "name", ["spec.json", "pretraining.json", "description.json", "progress.json", "checkpoint.pt", "lock"]
+)
+def test_a_directory_in_place_of_a_file_is_moved_aside_and_the_work_goes_on(shelf, store, caplog, name):
+    (store.directory(ID) / name).mkdir(parents=True)
+    (store.directory(ID) / name / "note").write_text("mine")
+    assert store.state(ID) == "pending"
+    with store.lock(ID):
+        store.begin(pretraining())
+        store.write_checkpoint(ID, b"state")
+        store.write_progress(ID, RunProgress(stage="training", written="2026-01-01T00:00:00"))
+        shelf.described(shelf.trained())
+        store.drop_checkpoint(ID)
+        store.drop_progress(ID)
+    assert store.state(ID) == "done"
+    assert [path.read_text() for path in store.directory(ID).glob(f"{name}.aside-*/note")] == ["mine"]
+    assert f"{name} is nothing that belongs there: it was moved to" in caplog.text
+
+
+def test_a_file_in_place_of_a_folder_and_a_directory_in_place_of_an_evaluation_make_way(shelf, store):
+    asked = evaluation(pretraining())
+    (store.directory(ID) / "evaluations" / f"{asked.id}.json").mkdir(parents=True)
+    (store.directory(ID) / "curves").write_text("a file")
+    assert store.read_evaluation(ID, asked.id).reason == f"{asked.id}.json is a directory"
+    assert store.read_curve(ID).record is None
+    with store.lock(ID):
+        answer = shelf.evaluated(shelf.trained(), asked)
+    assert store.read_evaluation(ID, asked.id).record == answer
+    assert store.read_curve(ID).record is not None
+    assert store.evaluation_ids(ID) == [asked.id]
+
+
+# Removal
+
+
+def test_a_directory_is_removed_whole(shelf, store):
+    shelf.evaluated(shelf.trained())
+    other = shelf.trained(pretraining(seed=1))
+    with store.lock(ID):
+        store.remove(ID)
+    assert [path.name for path in store.root.iterdir()] == [other.id]
+    with store.lock(ID):
+        assert store.state(ID) == "running"
+
+
+def test_a_removal_that_was_killed_leaves_nothing_that_is_half_there(shelf, store, monkeypatch):
+    shelf.trained()
+    monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: None)  # killed before the first file is gone
+    with store.lock(ID):
+        store.remove(ID)
+    assert store.ids() == []
+    monkeypatch.undo()
+    store.sweep_removed()
+    assert list(store.root.iterdir()) == []
+
+
+def test_who_waited_for_a_directory_that_was_removed_locks_the_new_one(store, monkeypatch):
+    """The lock that it got is of a file that has no name any more, so nobody else would find it held."""
+    import filelock
+
+    acquire, waited = filelock.FileLock.acquire, []
+
+    def late(self, **options):
+        acquire(self, **options)
+        if not waited:
+            waited.append(1)
+            store.remove(ID)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", late)
+    with store.lock(ID):
+        assert store.state(ID) == "running"
+        store.begin(pretraining())
+    assert (store.directory(ID) / "spec.json").exists()
+
+
+def test_a_store_is_read_without_torch(shelf):
+    shelf.trained()
+    program = (
+        "import sys; from pathlib import Path; import harness.store.cell_result, harness.store.clean, "
+        "harness.store.migrate; from harness.store.store import Store; "
+        "print(len(list(Store(Path(sys.argv[1])).pretrainings())), 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(shelf.store.root)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "1 False\n"
+
+
+def test_a_provenance_says_nothing_of_where_results_are(shelf, store):
+    """A tree may be copied and merged: nothing in a record depends on its place."""
+    record = shelf.trained(provenance=provenance())
+    assert str(store.root) not in (store.directory(record.id) / "pretraining.json").read_text()

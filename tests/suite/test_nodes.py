@@ -20,6 +20,8 @@ from harness.suite.nodes import BUILT_IN, Mark, Node, Problem, SuiteError, marke
         ({"t": {"kind": "p", "x": 1}}, {"t": {"kind": "p", "y": 2}}, {"t": {"kind": "p", "x": 1, "y": 2}}),
         ({"t": {"kind": "p", "x": 1}}, {"t": {"y": 2}}, {"t": {"kind": "p", "x": 1, "y": 2}}),
         ({"t": {"x": 1}}, {"t": {"kind": "q"}}, {"t": {"x": 1, "kind": "q"}}),
+        ({"q": {"probe": "knn", "k": 5}}, {"q": {"probe": "lbfgs", "c": 1}}, {"q": {"probe": "lbfgs", "c": 1}}),
+        ({"q": {"probe": "knn", "k": 5}}, {"q": {"k": 20}}, {"q": {"probe": "knn", "k": 20}}),
     ],
 )
 def test_merge(base: object, top: object, merged: object) -> None:

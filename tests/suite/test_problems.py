@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -20,16 +21,25 @@ HEAD = (
         ("title: 3", "s.yaml:1: title: should be a valid string, not `3`"),
         ("defaults:\n  optimiser:\n    lrr: 1", "s.yaml:3: defaults.optimiser.lrr: unknown key; did you mean `lr`?"),
         ("defaults: {optimizer: {}}", "s.yaml:1: defaults.optimizer: unknown key; did you mean `optimiser`?"),
-        (
-            "defaults: {lr: 1e-3}",
-            "s.yaml:1: defaults.lr: unknown key; did you mean `optimiser.lr` or `evaluation.linear.lr`?",
-        ),
+        ("defaults: {lr: 1e-3}", "s.yaml:1: defaults.lr: unknown key; did you mean `optimiser.lr`?"),
+        ("defaults: {label_fraction: 0.1}",
+         "s.yaml:1: defaults.label_fraction: unknown key; did you mean `evaluations.NAME.label_fraction` or "
+         "`monitors.NAME.label_fraction`?"),
+        ("defaults: {evaluation: {knn: {k: 5}}}",
+         "s.yaml:1: defaults.evaluation: unknown key; did you mean `evaluations`?"),
+        ("collapse: {min_stdd: 0.1}", "s.yaml:1: collapse.min_stdd: unknown key; did you mean `min_std`?"),
+        ("defaults: {collapse: {min_std: 0.1}}",
+         "s.yaml:1: defaults.collapse: unknown key; valid keys: settings, views, dataset, backbone, augmentation, "
+         "optimiser, schedule, epochs, batch_size, precision, seed, split, evaluations, monitors"),
         ("defaults: {d: 4}", "s.yaml:1: defaults.d: unknown key; write `views` here"),
         ("defaults: {seeds: 4}", "s.yaml:1: defaults.seeds: unknown key; write `seed` here"),
-        (
-            "defaults: {evaluation: {knn: {zzz: 1}}}",
-            "s.yaml:1: defaults.evaluation.knn.zzz: unknown key; valid keys: k, every_epochs",
-        ),
+        ("defaults: {evaluations: {knn5: 5}}",
+         "s.yaml:1: defaults.evaluations.knn5: should be an object, not `5`"),
+        ("defaults: {evaluations: {linear: {label_fraction: 2}}}",
+         "s.yaml:1: defaults.evaluations.linear.label_fraction: should be less than or equal to 1, not `2`"),
+        ("defaults: {split: tset}",
+         's.yaml:1: defaults.split: `"tset"` is not `test` or `validation`; did you mean `test`?'),
+        ("defaults: {dataset: {channels: 2}}", "s.yaml:1: defaults.dataset.channels: `2` is not 1 or 3"),
         ("defaults: {epochs: '10'}", 's.yaml:1: defaults.epochs: should be a valid integer, not `"10"`'),
         ("defaults: {epochs: 10.5}", "s.yaml:1: defaults.epochs: should be a valid integer, not `10.5`"),
         ("defaults: {epochs: 0}", "s.yaml:1: defaults.epochs: should be greater than 0, not `0`"),
@@ -53,8 +63,8 @@ HEAD = (
          "s.yaml:1: defaults.dataset.fingerprint: unknown key; valid keys: name, image_size, channels, mean, std, "
          "eval_resize, train_images, validation_fraction"),
         ("defaults: {method: whiten}", "s.yaml:1: defaults.method: unknown key; valid keys: settings, views, dataset, "
-         "backbone, augmentation, optimiser, schedule, epochs, batch_size, data_parallel_width, precision, seed, "
-         "evaluation"),
+         "backbone, augmentation, optimiser, schedule, epochs, batch_size, precision, seed, split, evaluations, "
+         "monitors"),
         ("defaults: {backbone: {options: {depth: [1]}}}",
          "s.yaml:1: defaults.backbone.options.depth: should be a valid boolean, not `[1]` or should be a valid "
          "integer, not `[1]` or should be a valid number, not `[1]` or should be a valid string, not `[1]`"),
@@ -68,8 +78,8 @@ HEAD = (
         ("skip: [{reason: because}]",
          "s.yaml:1: skip[0]: a skip rule needs something to match besides its reason, such as `method` or `views`"),
         ("tables: [{metrics: [lineartop1]}]",
-         "s.yaml:1: tables[0].metrics[0]: there is no metric `lineartop1`; did you mean `linear_top1`?"),
-        ("tables: [{metrics: []}]", "s.yaml:1: tables[0]: a table needs at least one of `metrics`"),
+         "s.yaml:1: tables[0].metrics[0]: `lineartop1` is no metric; write EVALUATION_METRIC, such as "
+         "`linear_top1`"),
         ("tables: [{layout: gird}]",
          's.yaml:1: tables[0].layout: `"gird"` is not `table` or `grid`; did you mean `grid`?'),
         ("tables: [{layout: grid}]", "s.yaml:1: tables[0]: a grid has one axis in `rows` and one in `columns`, such as "
@@ -89,8 +99,8 @@ def test_the_shape_of_a_suite(errors: Errors, text: str, message: str) -> None:
         ("methods: {whitn: {}}", "s.yaml:1: methods.whitn: there is no method `whitn`; did you mean `whiten`?"),
         (
             "methods: {mine: {method: zzz}}",
-            "s.yaml:1: methods.mine.method: there is no method `zzz`; known: whiten, contrast, chase, untrained, "
-            "pixels",
+            "s.yaml:1: methods.mine.method: there is no method `zzz`; known: whiten, contrast, chase, taught, "
+            "untrained, given, pixels",
         ),
         ("datasets: {cifra: {}}", "s.yaml:1: datasets.cifra: there is no dataset `cifra`; did you mean `cifar`?"),
         (
@@ -138,7 +148,7 @@ def test_names_of_methods_and_datasets(errors: Errors, text: str, message: str) 
         ("  W: {method: contrast, axes: {slicing_iterations: [1]}}",
          "s.yaml:4: methods.W.axes.slicing_iterations: `W` has no `slicing_iterations`; known: settings, head, hidden, "
          "embedding, transform, kind, affine, temperature, backbone, name, stem, width, zero_init_last, options, "
-         "augmentation, brightness and 118 more"),
+         "weights, augmentation and 111 more"),
         ("  W: {method: whiten, axes: {eps: [0]}}",
          "s.yaml:4: methods.W.axes.eps: `eps` stands for several fields; write one of `optimiser.eps`, "
          "`settings.transform.eps`"),
@@ -157,9 +167,9 @@ def test_names_of_methods_and_datasets(errors: Errors, text: str, message: str) 
          "large, or null"),
         ("  W: {method: whiten, augmentation: {crop_ratio: [2, 1]}}",
          "s.yaml:4: methods.W.augmentation: crop_ratio is a range, from 2 to 1: write the smaller one first"),
-        ("  W: {method: whiten, evaluation: {split: validation}}",
-         "s.yaml:4: methods.W: evaluation.split is `validation`, but nothing is held out: set "
-         "dataset.validation_fraction to 0.1, say"),
+        ("  W: {method: whiten, split: validation}",
+         "s.yaml:4: methods.W: split is `validation`, but nothing is held out: set dataset.validation_fraction to 0.1, "
+         "say"),
         ("axes: {sub_bach_size: [1]}",
          "s.yaml:4: axes.sub_bach_size: no method in this suite has `sub_bach_size`; did you mean `sub_batch_size`?"),
         ("skip: [{methd: whiten, reason: x}]",
@@ -178,6 +188,53 @@ def test_names_of_methods_and_datasets(errors: Errors, text: str, message: str) 
     ],
 )  # fmt: skip
 def test_what_a_suite_means(errors: Errors, text: str, message: str) -> None:
+    head = HEAD if not text.startswith(" ") else HEAD.replace("methods: {whiten: {}, contrast: {}}", "methods:")
+    assert errors(head + text + "\n") == [message]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("  W:\n    method: whiten\n    evaluations:\n      mine: {probe: knnn}",
+         "s.yaml:7: methods.W.evaluations.mine.probe: there is no probe `knnn`; did you mean `knn`?"),
+        ("  W: {method: whiten, evaluations: {mine: {c: 1}}}",
+         "s.yaml:4: methods.W.evaluations.mine: `probe` is missing"),
+        ("  W: {method: whiten, evaluations: {linear: {epoch: 1}}}",
+         "s.yaml:4: methods.W.evaluations.linear.epoch: unknown key; did you mean `epochs`?"),
+        ("  W: {method: whiten, evaluations: {knn5: {label_fracton: 0.1}}}",
+         "s.yaml:4: methods.W.evaluations.knn5.label_fracton: unknown key; did you mean `label_fraction`?"),
+        ("  W: {method: whiten, evaluations: {knn5: {epochs: 3}}}",
+         "s.yaml:4: methods.W.evaluations.knn5.epochs: unknown key; valid keys: probe, dataset, label_fraction, k"),
+        ("  W: {method: whiten, evaluations: {knn5: {every_epochs: 3}}}",
+         "s.yaml:4: methods.W.evaluations.knn5.every_epochs: unknown key; an evaluation is asked at the end; for a "
+         "curve write it under `monitors`, with `every_epochs`"),
+        ("  W: {method: whiten, evaluations: {linear: {lr: 0}}}",
+         "s.yaml:4: methods.W.evaluations.linear.lr: should be greater than 0, not `0`"),
+        ("  W: {method: whiten, evaluations: {far: {probe: linear, dataset: stll}}}",
+         "s.yaml:4: methods.W.evaluations.far.dataset: there is no dataset `stll`; did you mean `stl`?"),
+        ("  W: {method: whiten, monitors: {far: {probe: knn, dataset: zzz}}}",
+         "s.yaml:4: methods.W.monitors.far.dataset: there is no dataset `zzz`; known: cifar, stl, grey, folder"),
+        ("  W: {method: whiten, monitors: {knn5: {k: 5}}}", "s.yaml:4: methods.W.monitors.knn5: `probe` is missing"),
+        ("  W: {method: whiten, monitors: {knn5: {probe: knn, every_epochs: 0}}}",
+         "s.yaml:4: methods.W.monitors.knn5.every_epochs: should be greater than 0, not `0`"),
+        ("  W: {method: whiten, evaluations: {knn5: {k: 20}, knn20: {probe: knn, k: 20, label_fraction: 0.1}}}",
+         "s.yaml:4: methods.W.evaluations.knn20: `knn20` and `knn5` would both be called `knn20`; give one of them "
+         "another name"),
+        ("tables: [{metrics: [linear_top1, knn20_top1]}]",
+         "s.yaml:4: tables[0].metrics[1]: no evaluation of this suite gives `knn20_top1`; did you mean `knn5_top1`?"),
+        ("tables:\n  - references:\n      - source: x\n        confidence: verified\n        metric: lbfgs_top1\n"
+         "        values: {}",
+         "s.yaml:8: tables[0].references[0].metric: no evaluation of this suite gives `lbfgs_top1`; known: "
+         "linear_top1, knn5_top1, linear_top5"),
+        ("claims: [whiten > contrast on knn20_top1]",
+         "s.yaml:4: claims[0]: no evaluation of this suite gives `knn20_top1`; did you mean `knn5_top1`?"),
+        ("overrides: {evaluations: {linear: null}}\nclaims: [whiten > contrast]",
+         "s.yaml:5: claims[0]: no evaluation of this suite gives `linear_top1`; known: knn5_top1"),
+        ("sweep: {metric: linear_top2}",
+         "s.yaml:4: sweep.metric: no evaluation of this suite gives `linear_top2`; did you mean `linear_top5`?"),
+    ],
+)  # fmt: skip
+def test_what_a_suite_asks(errors: Errors, text: str, message: str) -> None:
     head = HEAD if not text.startswith(" ") else HEAD.replace("methods: {whiten: {}, contrast: {}}", "methods:")
     assert errors(head + text + "\n") == [message]
 
@@ -216,6 +273,16 @@ def test_settings_in_defaults_that_no_method_has(errors: Errors) -> None:
         "s.yaml:4: overrides.settings.temprature: no method of this suite has the setting `temprature`; "
         "did you mean `temperature`?",
     ]  # fmt: skip
+
+
+def test_settings_of_methods_are_no_mistake_in_a_suite_of_controls(cells: Callable[..., Any], errors: Errors) -> None:
+    text = "defaults: {settings: {head: {embedding: 3}, temperature: 0.1}}\ndatasets: {cifar: {}}\n"
+    text += "methods: {untrained: {}, pixels: {}}\n"
+    assert len(cells(text).planned) == 2
+    assert errors(text.replace("temperature", "temprature")) == [
+        "s.yaml:1: defaults.settings.temprature: no method of this suite has the setting `temprature`; "
+        "did you mean `temperature`?"
+    ]
 
 
 def test_every_problem_is_reported_at_once_in_the_order_of_the_file(errors: Errors) -> None:

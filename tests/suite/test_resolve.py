@@ -37,27 +37,32 @@ overrides: {{{said[6]}}}
 def test_each_layer_wins_over_those_before_it(cells: Expand, layers: int) -> None:
     expected = (0.003, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08)[layers]  # 0.003 is the built-in default
     (planned,) = cells(text_of(layers)).planned
-    assert planned.cell.optimiser is not None
-    assert planned.cell.optimiser.lr == expected
+    assert planned.fields.optimiser is not None
+    assert planned.cell.training is not None
+    assert planned.fields.optimiser.lr == planned.cell.training.optimiser.lr == expected
 
 
 def test_the_command_line_wins_over_all(cells: Expand) -> None:
     (planned,) = cells(text_of(7), None, ("lr=0.09", "optimiser.name=sgd")).planned
-    assert planned.cell.optimiser is not None
-    assert (planned.cell.optimiser.lr, planned.cell.optimiser.name) == (0.09, "sgd")
+    assert planned.cell.training is not None
+    optimiser = planned.cell.training.optimiser
+    assert (optimiser.lr, optimiser.name) == (0.09, "sgd")
 
 
 def test_a_dataset_brings_its_protocol_and_the_suite_overrides_it(cells: Expand) -> None:
     text = (
         "methods: {pixels: {}}\ndatasets: {stl: {}, small: {dataset: {name: stl, image_size: 32, eval_resize: null}}}\n"
     )
-    stl, small = (planned.cell.dataset for planned in cells(text).planned)
+    found = cells(text).planned
+    stl, small = (planned.fields.dataset for planned in found)
     assert (stl.name, stl.image_size, stl.eval_resize, stl.mean) == ("stl", 64, 70, (0.5, 0.5, 0.5))
     assert (small.name, small.image_size, small.eval_resize, small.mean) == ("stl", 32, None, (0.5, 0.5, 0.5))
+    assert [planned.cell.pretraining.input.size for planned in found] == [64, 32]
+    assert [planned.cell.evaluations["linear"].transform.resize for planned in found] == [70, None]
 
 
 def settings_of(expansion: Expansion) -> dict[str, Any]:
-    return {planned.label: planned.cell.settings for planned in expansion.planned}
+    return {planned.label: planned.cell.pretraining.settings for planned in expansion.planned}
 
 
 HEAD = "datasets: {cifar: {}}\ndefaults: {epochs: 1, batch_size: 256"
@@ -97,7 +102,7 @@ datasets: {cifar: {}, stl: {settings: {head: {embedding: 9}}}}
 methods:
   W: {method: whiten, settings: {transform: {sub_batch_size: 64}}, datasets: {stl: {settings: {transform: {sub_batch_size: 128}}}}}
 """  # noqa: E501
-    cifar, stl = (planned.cell.settings for planned in cells(text).planned)
+    cifar, stl = (planned.cell.pretraining.settings for planned in cells(text).planned)
     assert (cifar["transform"]["sub_batch_size"], cifar["head"]["embedding"]) == (64, 8)
     assert (stl["transform"]["sub_batch_size"], stl["head"]["embedding"]) == (128, 9)
 
@@ -108,23 +113,17 @@ def test_another_kind_replaces_the_whole_part(cells: Expand) -> None:
 
 
 def test_null_switches_a_part_off(cells: Expand) -> None:
-    text = HEAD + ", evaluation: {linear: null}}\nmethods: {whiten: {settings: {transform: null}}}\n"
-    (planned,) = cells(text).planned
-    assert planned.cell.settings["transform"] is None
-    assert planned.cell.evaluation.linear is None
-    assert planned.cell.evaluation.knn is not None
-
-
-def test_an_empty_mapping_switches_an_optional_part_on(cells: Expand) -> None:
-    (planned,) = cells(HEAD + ", evaluation: {lbfgs: {}}}\nmethods: {whiten: {}}\n").planned
-    assert planned.cell.evaluation.lbfgs is not None
-    assert planned.cell.evaluation.lbfgs.c == 1.0
+    (planned,) = cells(HEAD + "}\nmethods: {whiten: {settings: {transform: null}}}\n").planned
+    assert planned.cell.pretraining.settings["transform"] is None
 
 
 def test_unused_fields_are_none(cells: Expand) -> None:
-    untrained, pixels = (p.cell for p in cells(HEAD + ", views: 4}\nmethods: {untrained: {}, pixels: {}}\n").planned)
-    for cell in (untrained, pixels):
-        unused = (cell.views, cell.augmentation, cell.optimiser, cell.schedule, cell.epochs, cell.batch_size)
+    untrained, pixels = cells(HEAD + ", views: 4}\nmethods: {untrained: {}, pixels: {}}\n").planned
+    for here in (untrained, pixels):
+        said = here.fields
+        unused = (said.views, said.augmentation, said.optimiser, said.schedule, said.epochs, said.batch_size)
         assert unused == (None,) * 6
-    assert untrained.backbone is not None
-    assert pixels.backbone is None
+        assert (here.cell.training, here.cell.pretraining.source) == (None, None)
+    assert untrained.fields.backbone is not None
+    assert untrained.cell.pretraining.backbone is not None
+    assert (pixels.fields.backbone, pixels.cell.pretraining.backbone) == (None, None)

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from harness.spec.identity import Frozen
+from harness.suite.facts import Catalogue
 from harness.suite.loading import parse
 from harness.suite.nodes import plain
 from harness.suite.schema import DIALECT, json_schema
+from tests.suite.fakes import CATALOGUE, DATASETS, METHODS
 
 GOOD = """
 include: base.yaml
 title: x
-defaults: {epochs: 1, optimiser: {lr: 1e-3}, settings: {head: {embedding: 3}}}
+defaults:
+  epochs: 1
+  optimiser: {lr: 1e-3}
+  settings: {head: {embedding: 3}}
+  split: validation
+  evaluations: {linear: {epochs: 5}, knn5: null, few: {probe: lbfgs, c: 0.1, label_fraction: 0.01}}
+  monitors: {knn5: {probe: knn, k: 5, every_epochs: 2}}
+collapse: {min_std: 0.2}
 datasets: [cifar]
 methods:
   whiten: {settings: {transform: {sub_batch_size: 64}}, axes: {d: [2, 4]}}
@@ -32,8 +43,8 @@ presets: {tiny: {datasets: {grey: {epochs: 1}}, methods: {W: null}, sweep: {tria
 
 
 @pytest.fixture
-def schema(catalogue: Any, datasets: Any) -> dict[str, Any]:
-    return json_schema(catalogue, datasets)
+def schema() -> dict[str, Any]:
+    return json_schema(CATALOGUE)
 
 
 def references(part: Any) -> Iterator[str]:
@@ -54,19 +65,50 @@ def test_it_is_self_contained_json(schema: dict[str, Any]) -> None:
 
 
 def test_methods_and_datasets_are_named(schema: dict[str, Any]) -> None:
-    names = ["whiten", "contrast", "chase", "untrained", "pixels"]
+    names = list(METHODS)
     assert schema["$defs"]["MethodRow"]["properties"]["method"]["enum"] == names
     assert list(schema["properties"]["methods"]["anyOf"][0]["properties"]) == names
-    assert schema["$defs"]["PartialDatasetSpec"]["properties"]["name"]["enum"] == ["cifar", "stl", "grey", "folder"]
+    assert schema["$defs"]["PartialDatasetFields"]["properties"]["name"]["enum"] == list(DATASETS)
 
 
 def test_settings_and_fields_have_their_descriptions(schema: dict[str, Any]) -> None:
     definitions = schema["$defs"]
     assert definitions["whiten.Head"]["properties"]["hidden"]["description"] == "Widths."
-    warmup = definitions["PartialScheduleSpec"]["properties"]["warmup_steps"]
+    warmup = definitions["PartialSchedule"]["properties"]["warmup_steps"]
     assert (warmup["description"], warmup["default"]) == ("Optimiser steps.", 500)
-    assert "seed" in definitions["PartialCell"]["properties"]
-    assert "fingerprint" not in definitions["PartialDatasetSpec"]["properties"]
+    assert "seed" in definitions["PartialRowFields"]["properties"]
+    assert "fingerprint" not in definitions["PartialDatasetFields"]["properties"]
+
+
+def test_evaluations_have_the_keys_of_their_probes(schema: dict[str, Any]) -> None:
+    asked, watched = (schema["$defs"][f"Partial{name}Fields"]["properties"] for name in ("Evaluation", "Monitor"))
+    common = {"probe", "dataset", "label_fraction"}
+    of_probes = {"k", "c", "max_iterations", "epochs", "batch_size", "lr", "final_lr", "weight_decay"}
+    assert set(asked) == common | of_probes
+    assert set(watched) == common | of_probes | {"every_epochs"}
+    assert asked["probe"]["enum"] == ["knn", "lbfgs", "linear"]
+    assert asked["dataset"]["enum"] == [*DATASETS, None]
+
+
+class Tree(Frozen):
+    depth: int = 3
+
+
+class ForestSettings(Frozen):
+    trees: tuple[Tree, ...] = ()
+
+
+@dataclass(frozen=True)
+class Forest:
+    name: str = "forest"
+    summary: str = "A probe whose settings have parts."
+    settings: type[Frozen] = ForestSettings
+
+
+def test_the_parts_of_a_probes_settings_are_there_too() -> None:
+    schema = json_schema(Catalogue(METHODS, {"forest": Forest()}, DATASETS))  # type: ignore[dict-item]
+    assert {reference.removeprefix("#/$defs/") for reference in references(schema)} <= set(schema["$defs"])
+    assert "depth" in schema["$defs"]["probe.forest.Tree"]["properties"]
 
 
 def test_nothing_that_is_merged_is_required(schema: dict[str, Any]) -> None:
@@ -84,7 +126,14 @@ def test_a_validator_accepts_good_suites_and_refuses_bad_ones(schema: dict[str, 
         ("sub_batch_size", "sub_batch"),
         ("temperature", "temprature"),
         ("method: contrast", "method: contrst"),
-        ("linear_top1", "linear_top"),
+        ("linear_top1", "lineartop1"),
+        ("split: validation", "split: train"),
+        ("probe: lbfgs", "probe: lbgfs"),
+        ("c: 0.1", "k: 1"),
+        ("linear: {epochs: 5}", "linear: {epochs: none}"),
+        ("label_fraction", "labels"),
+        ("every_epochs: 2", "every_epochs: 0"),
+        ("min_std", "sample_images"),
         ("reason: because", "because: reason"),
         ("seeds: 3", "seeds: 0"),
         ("divides: batch_size", "divide: batch_size"),

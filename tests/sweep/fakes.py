@@ -1,4 +1,4 @@
-"""A sweep without training: cells whose accuracy is a formula of their settings, in threads that take random time."""
+"""A sweep without training: accuracies are a formula of a trial's settings, in threads that take random time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +14,23 @@ from pathlib import Path
 import optuna
 
 from harness.data.datasets import DATASETS
-from harness.engines.in_process import Outcome, Task
-from harness.store.result import Cost, CurvePoint, Failure, Provenance, Result
+from harness.data.facts import DatasetFacts, SplitFacts
+from harness.engines.task import Outcome, Task
+from harness.registry import all_methods, all_probes
+from harness.spec.models import Backbone, Cell, Evaluation, Input, Pretraining
+from harness.store.cell_result import CellResult, read_cell
+from harness.store.records import (
+    Curve,
+    CurvePoint,
+    EvaluationRecord,
+    Failure,
+    PretrainingRecord,
+    Provenance,
+    TrainingCost,
+)
 from harness.store.store import Store
-from harness.suite.cell import Cell
 from harness.suite.expand import expand
+from harness.suite.facts import Catalogue, WeightsMissing
 from harness.suite.suite import Suite, load_suite
 from harness.sweep.loop import Sweep
 from harness.sweep.presence import Presence
@@ -26,7 +38,6 @@ from harness.sweep.resolve import sweep_rows
 from harness.sweep.rows import Row
 from harness.sweep.study import open_storage, open_studies, quiet
 from harness.sweep.trials import Trial, Trials
-from methods import catalogue
 from tests.conftest import write_suite
 
 SWEEP = """
@@ -41,66 +52,136 @@ sweep:
 PEAK = 3e-3  # learning rate at which `accuracy` is highest
 
 
-def accuracy(cell: Cell) -> float:
+def catalogue() -> Catalogue:
+    """Everything that there is."""
+    return Catalogue(all_methods(), all_probes(), DATASETS)
+
+
+class PublishedFacts:
+    """What the catalogue says of datasets, as if all but `missing` were on this machine; files of weights by name."""
+
+    def __init__(self, missing: Collection[str] = ()) -> None:
+        self.missing = missing
+        self.checksums: dict[str, str] = {}
+
+    def dataset(self, name: str) -> DatasetFacts:
+        info = DATASETS[name]
+        shas = info.fingerprints
+        splits = {split: SplitFacts(count, *shas.get(split, (None, None))) for split, count in info.splits.items()}
+        return DatasetFacts(name not in self.missing, splits, info.classes)
+
+    def weights(self, path: str) -> str:
+        if path not in self.checksums:
+            raise WeightsMissing(f"backbone.weights: {path} cannot be read")
+        return self.checksums[path]
+
+    def backbone_problem(self, backbone: Backbone, fed: Input) -> str | None:
+        return None
+
+
+def accuracy(pretraining: Pretraining) -> float:
     """100 at lr = PEAK and sub-batches of 16; 10 less a decade of lr, 5 less a doubling of the sub-batch."""
-    transform = cell.settings.get("transform") or {}
-    assert cell.optimiser
-    lost = 10 * abs(math.log10(cell.optimiser.lr / PEAK))
+    transform = pretraining.settings.get("transform") or {}
+    assert pretraining.training
+    lost = 10 * abs(math.log10(pretraining.training.optimiser.lr / PEAK))
     return 100 - lost - 5 * abs(math.log2(transform.get("sub_batch_size", 16) / 16))
 
 
-def result(cell: Cell, status: str = "done", epochs: int = 2, value: float | None = None) -> Result:
-    """As a run would leave it; the curve approaches the accuracy."""
-    value = accuracy(cell) if value is None else value
-    points = [
-        CurvePoint(epoch=e, step=e, values={"knn5_top1": value * e / (e + 1), "loss": 1.0}, seconds=1.5 * e)
-        for e in range(1, epochs + 1)
+PROVENANCE = Provenance(
+    code={"method w_mse": "m"},
+    commit=None,
+    dirty=None,
+    versions={},
+    device="cpu",
+    threads=1,
+    host="h",
+    platform="p",
+    started="t",
+    finished="t",
+)
+FAILURE = Failure(kind="X", message="x", traceback="", epoch=0, step=1)
+
+
+def curve(cell: Cell, epochs: int = 2) -> list[CurvePoint]:
+    """As engines show it to `give_up`; it approaches the accuracy. A second and a half an epoch."""
+    value = accuracy(cell.pretraining)
+    monitored = {f"{name}_top1": monitor.every_epochs for name, monitor in cell.monitors.items()}
+    return [
+        CurvePoint(
+            epoch=epoch,
+            step=epoch,
+            values={"loss": 1.0, **{n: value * epoch / (epoch + 1) for n, e in monitored.items() if epoch % e == 0}},
+            seconds=1.5 * epoch,
+        )
+        for epoch in range(1, epochs + 1)
     ]
+
+
+def save(
+    store: Store,
+    cell: Cell,
+    status: str = "done",
+    epochs: int = 2,
+    answers: Callable[[str], bool] = lambda name: True,
+) -> CellResult:
+    """Store a cell as a run would leave it: three seconds of training and one of evaluation.
+
+    Args:
+        epochs: that training came to.
+        answers: whether the evaluation of that name is done; one that is not has failed.
+    """
+    made = cell.pretraining
+    points = curve(cell, epochs)
+    own = tuple(p.model_copy(update={"values": {"loss": p.values["loss"]}}) for p in points)
+    store.save_curve(Curve(id=made.id, points=own))
+    for name, monitor in cell.monitors.items():
+        key = f"{name}_top1"
+        read = tuple(p.model_copy(update={"values": {"top1": p.values[key]}}) for p in points if key in p.values)
+        store.save_curve(Curve(id=made.id, monitor=monitor, points=read))
+    for name, asked in cell.evaluations.items() if status == "done" else ():
+        store.save_evaluation(_answer(asked, accuracy(made), answers(name)))
     done = status == "done"
-    cost = Cost(
-        train_seconds=3.0,
-        evaluation_seconds=1.0,
-        steps=6,
-        views_seen=10,
-        views_per_second=1.0,
-        peak_memory_bytes=1,
-        encoder_flops_per_view=1,
-        parameters=1,
+    cost = TrainingCost(
+        train_seconds=3.0, monitor_seconds=1.0, steps=6, views_seen=10, peak_memory_bytes=1, energy_joules=None
     )
-    return Result(
-        id=cell.id,
-        cell=cell,
+    record = PretrainingRecord(
+        id=made.id,
+        spec=made,
         status=status,
-        metrics={"linear_top1": value, "knn5_top1": value} if done else {},
-        curves=tuple(points),
+        monitors=tuple(monitor.id for monitor in cell.monitors.values()) if done else (),
         cost=cost if done else None,
-        failure=Failure(kind="X", message="x", traceback="", epoch=0, step=1) if status == "failed" else None,
-        provenance=Provenance(
-            method_digest="m",
-            shared_digest="s",
-            commit=None,
-            dirty=None,
-            versions={},
-            device="cpu",
-            threads=1,
-            host="h",
-            platform="p",
-            started="t",
-            finished="t",
-            resumed=0,
-        ),
+        provenance=PROVENANCE,
+        failure=FAILURE if status == "failed" else None,
+    )
+    store.save_pretraining(record)
+    result = read_cell(store, cell)
+    assert result is not None
+    return result
+
+
+def _answer(asked: Evaluation, value: float, done: bool) -> EvaluationRecord:
+    return EvaluationRecord(
+        id=asked.id,
+        spec=asked,
+        encoder=None,
+        status="done" if done else "failed",
+        metrics={"top1": value} if done else {},
+        provenance=PROVENANCE,
+        failure=None if done else FAILURE,
     )
 
 
 @dataclass
 class FakeEngine:
-    """Runs tasks in threads; keeps what it was asked to run."""
+    """Runs tasks in threads; keeps which pretrainings it was asked to run."""
 
     store: Store
     width: int = 1
     delay: float = 0.0
     """Longest time of a task, in seconds."""
-    status: Callable[[Cell], str] = lambda cell: "done"
+    status: Callable[[Pretraining], str] = lambda pretraining: "done"
+    answers: Callable[[str], bool] = lambda name: True
+    """Whether the evaluation of that name ends well."""
     before_task: Callable[[], None] = lambda: None
     asked: list[str] = field(default_factory=list)
     most_at_once: int = 0
@@ -111,7 +192,7 @@ class FakeEngine:
         self._now = 0
 
     def submit(self, task: Task) -> Future[Outcome]:
-        self.asked.append(task.cell.id)
+        self.asked.append(task.id)
         return self._threads.submit(self._run, task)
 
     def _run(self, task: Task) -> Outcome:
@@ -120,16 +201,17 @@ class FakeEngine:
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
         time.sleep(random.random() * self.delay)
-        made = result(task.cell, self.status(task.cell))
-        for number, point in enumerate(made.curves):
-            if made.status == "done" and task.give_up(point):
-                made = result(task.cell, "pruned", epochs=number + 1, value=accuracy(task.cell))
+        (cell,) = task.cells
+        status, epochs = self.status(task.pretraining), 2
+        for point in curve(cell) if status == "done" else ():
+            if task.give_up(point):
+                status, epochs = "pruned", point.epoch
                 break
-        with self.store.lock(task.cell.id):
-            self.store.save(made)
+        with self.store.lock(task.id):
+            result = save(self.store, cell, status, epochs, self.answers)
         with self._guard:
             self._now -= 1
-        return Outcome(made.status, made)
+        return Outcome("failed" if result.failures else status)
 
 
 @dataclass
@@ -140,6 +222,9 @@ class Bench:
     more: str = SWEEP
     settings: tuple[str, ...] = ()
     url: str | None = None
+    facts: PublishedFacts = field(default_factory=PublishedFacts)
+    cells: Path | None = None
+    """Where the store is, if not in the directory."""
 
     def __post_init__(self) -> None:
         self.directory.mkdir(exist_ok=True)
@@ -147,16 +232,14 @@ class Bench:
 
     @property
     def store(self) -> Store:
-        return Store(self.directory / "cells")
+        return Store(self.cells or self.directory / "cells")
 
     def suite(self) -> Suite:
         return load_suite(self.path, None, self.settings)
 
     def rows(self) -> list[Row]:
-        suite = self.suite()
-        methods = catalogue()
-        expansion = expand(suite, methods, DATASETS, lambda spec: "f")
-        return sweep_rows(suite, expansion, methods, DATASETS)
+        suite, known = self.suite(), catalogue()
+        return sweep_rows(suite, expand(suite, known, self.facts), known, self.facts)
 
     def studies(self, trials: int | None = None) -> list[Trials]:
         quiet()

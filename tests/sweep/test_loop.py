@@ -6,9 +6,10 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.store.atomic import StoreError
+from harness.store.cell_result import read_cell
 from harness.sweep.loop import Sweep
 from harness.sweep.presence import Presence
-from tests.sweep.fakes import SWEEP, Bench, FakeEngine, accuracy, only, points, raw, result
+from tests.sweep.fakes import SWEEP, Bench, FakeEngine, accuracy, only, points, raw, save
 
 TWO = SWEEP.replace("methods: {untrained: null}", "methods: {untrained: null, contrastive: {}}")
 
@@ -40,7 +41,7 @@ def test_every_row_gets_the_same_budget_and_values_come_from_its_cells(tmp_path)
     for study in studies:
         trials = study.all()
         assert [trial.index for trial in trials] == list(range(10))
-        assert all(trial.value == accuracy(bench.store.result(trial.cell_id).cell) for trial in trials)
+        assert all(trial.value == accuracy(bench.store.pretraining(trial.pretraining_id).spec) for trial in trials)
         assert all((trial.epochs, trial.seconds) == (2, 4.0) for trial in trials)
     assert set(studies[1].all()[0].values) == {"optimiser.lr"}  # contrastive has no sub-batches
 
@@ -49,8 +50,8 @@ def test_rows_take_turns(tmp_path):
     bench = Bench(tmp_path, TWO)
     engine = FakeEngine(bench.store)
     studies = bench.run(engine)
-    titles = {trial.cell_id: study.row.title for study in studies for trial in study.all()}
-    order = [titles[cell] for cell in engine.asked]
+    titles = {trial.pretraining_id: study.row.title for study in studies for trial in study.all()}
+    order = [titles[pretraining] for pretraining in engine.asked]
     assert order == ["w_mse on digits", "contrastive on digits"] * 10
 
 
@@ -116,11 +117,11 @@ def test_a_zombie_whose_cell_is_done_is_told_and_not_run(bench):
     with pytest.raises(Killed):
         bench.run(engine)
     zombie = only(bench.studies())[0]
-    bench.store.save(result(zombie.cell))
+    save(bench.store, zombie.cell)
     engine = FakeEngine(bench.store)
     trials = only(bench.run(engine))
-    assert zombie.cell_id not in engine.asked
-    assert trials[0].value == accuracy(zombie.cell)
+    assert zombie.pretraining_id not in engine.asked
+    assert trials[0].value == accuracy(zombie.cell.pretraining)
     assert [t.state for t in raw(bench.studies())] == [TrialState.COMPLETE] * 10
 
 
@@ -153,7 +154,7 @@ def test_two_processes_share_one_budget(tmp_path):
     for thread in threads:
         thread.join()
     assert all(engine.asked for engine in engines)
-    asked = [cell for engine in engines for cell in engine.asked]
+    asked = [pretraining for engine in engines for pretraining in engine.asked]
     assert len(asked) == len(set(asked)) == 10
     assert points(bench.studies()) == points(Bench(tmp_path / "alone").run())
 
@@ -178,7 +179,7 @@ def test_two_machines_share_a_database_and_no_disk(tmp_path):
         thread.join()
     assert errors == []
     assert points(benches[0].studies()) == points(Bench(tmp_path / "alone").run())
-    assert len({cell for engine in engines for cell in engine.asked}) == 10
+    assert len({pretraining for engine in engines for pretraining in engine.asked}) == 10
 
 
 def test_a_copy_of_a_trial_and_a_claim_come_too_late_without_harm(tmp_path):
@@ -190,7 +191,7 @@ def test_a_copy_of_a_trial_and_a_claim_come_too_late_without_harm(tmp_path):
     first, *others = theirs.all()
     assert len(others) == 3
     assert [t.state for t in raw([ours])].count(TrialState.FAIL) == 4
-    ours.settle(first, result(first.cell))
+    ours.settle(first, save(bench.store, first.cell))
     theirs.claim(first, "late")
     assert ours.all()[0].state == "done"
     assert ours.all()[0].owner == ""
@@ -230,7 +231,7 @@ def test_a_repeated_point_costs_nothing(tmp_path):
     engine = FakeEngine(bench.store, width=4, delay=0.01)
     trials = only(bench.run(engine))
     assert len(trials) == 8
-    assert sorted(engine.asked) == sorted({trial.cell_id for trial in trials})
+    assert sorted(engine.asked) == sorted({trial.pretraining_id for trial in trials})
     assert len(engine.asked) <= 2
     assert sum(trial.seconds for trial in trials) == 4.0 * len(engine.asked)
 
@@ -250,7 +251,7 @@ def test_a_stored_cell_of_another_sweep_is_used(tmp_path):
 
 
 def test_a_failed_trial_is_the_worst_to_the_sampler_and_spends_budget(bench):
-    engine = FakeEngine(bench.store, status=lambda cell: "failed" if cell.optimiser.lr > 1e-2 else "done")
+    engine = FakeEngine(bench.store, status=lambda made: "failed" if made.training.optimiser.lr > 1e-2 else "done")
     studies = bench.run(engine, trials=30)
     failed = [trial for trial in only(studies) if trial.state == "failed"]
     assert len(only(studies)) == 30
@@ -264,13 +265,85 @@ def test_a_failed_trial_is_the_worst_to_the_sampler_and_spends_budget(bench):
             assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {})
 
 
+def test_a_trial_has_its_value_whatever_became_of_other_evaluations(bench):
+    engine = FakeEngine(bench.store, answers=lambda name: name != "knn5")
+    trials = only(bench.run(engine))
+    assert {read_cell(bench.store, trial.cell).status for trial in trials} == {"failed"}
+    assert [trial.value for trial in trials] == [accuracy(trial.cell.pretraining) for trial in trials]
+    bench.run(engine, trials=12)
+    assert len(engine.asked) == 12  # nothing was run twice
+    again = FakeEngine(bench.store)
+    other = Bench(bench.directory / "other", cells=bench.directory / "cells")
+    assert points(other.run(again, trials=12)) == points(bench.studies())
+    assert again.asked == []
+
+
+def test_a_trial_without_its_metric_has_failed(bench):
+    trials = only(bench.run(FakeEngine(bench.store, answers=lambda name: name != "linear")))
+    assert {(trial.state, trial.value, trial.epochs, trial.seconds) for trial in trials} == {("failed", None, 2, 4.0)}
+
+
+def test_a_failure_of_another_sweep_is_tried_again_and_its_own_is_not(tmp_path):
+    more = """
+    methods: {untrained: null}
+    sweep: {space: {sub_batch_size: {choices: [16, 32]}}, trials: 8, batch: 1, sampler: random}
+    """
+    bench = Bench(tmp_path, more)
+    before = bench.rows()[0].trial({"sub_batch_size": 16})
+    save(bench.store, before, "failed")
+    engine = FakeEngine(bench.store, status=lambda made: "failed")
+    assert {trial.state for trial in only(bench.run(engine))} == {"failed"}
+    assert len(engine.asked) == len(set(engine.asked)) == 2  # a repeated point is not tried again
+    assert before.pretraining.id in engine.asked
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_cell_that_lacks_an_evaluation_is_not_done(answered, bench):
+    (study,) = bench.studies()
+    study.enter([])
+    first = study.all()[0]
+    asked = [name for name in first.cell.evaluations if answered or name == "linear"]
+    known = {name: first.cell.evaluations[name] for name in asked}
+    save(bench.store, first.cell.model_copy(update={"evaluations": known}))
+    engine = FakeEngine(bench.store)
+    bench.run(engine, trials=4)
+    assert (first.pretraining_id in engine.asked) == (not answered)
+
+
+def test_rows_that_differ_in_their_evaluations_alone_do_not_train_one_encoder_at_once(tmp_path):
+    more = """
+    methods: {untrained: null, again: {method: w_mse, evaluations: {linear: {epochs: 9}}}}
+    sweep: {space: {sub_batch_size: {choices: [16, 32]}}, trials: 4, batch: 4, sampler: random}
+    """
+    bench = Bench(tmp_path, more)
+    running, together = set(), []
+    engine = FakeEngine(bench.store, width=4, delay=0.02)
+    run = engine._run
+
+    def watched(task):
+        together.extend(task.id for _ in range(task.id in running))
+        running.add(task.id)
+        try:
+            return run(task)
+        finally:
+            running.discard(task.id)
+
+    engine._run = watched
+    studies = bench.run(engine)
+    assert all(trial.state == "done" for study in studies for trial in study.all())
+    first, second = ({trial.pretraining_id for trial in study.all()} for study in studies)
+    assert first & second
+    assert not {t.cell_id for t in studies[0].all()} & {t.cell_id for t in studies[1].all()}
+    assert together == []
+
+
 def test_pruned_trials_keep_their_partial_curves(tmp_path):
     bench = Bench(tmp_path, SWEEP + "  pruner: median\n")
     trials = only(bench.run(trials=20))
     pruned = [trial for trial in trials if trial.state == "pruned"]
     assert pruned
     for trial in pruned:
-        stored = bench.store.result(trial.cell_id)
+        stored = read_cell(bench.store, trial.cell)
         assert (stored.status, stored.metrics) == ("pruned", {})
         assert trial.epochs == stored.curves[-1].epoch
         assert trial.seconds == stored.curves[-1].seconds

@@ -6,31 +6,35 @@ from unittest.mock import patch
 
 import pytest
 
-from harness.data.datasets import DATASETS
+from harness.spec.collapse import CollapseRule
 from harness.store.provenance import Code
 from harness.suite.expand import expand
 from harness.suite.suite import load_suite
+from harness.sweep.best import Winner, write_best
 from harness.sweep.ledger import trial_records
 from harness.sweep.outputs import write_outputs
 from harness.sweep.progress import best
-from methods import catalogue
-from tests.sweep.fakes import SWEEP, Bench, FakeEngine
+from tests.sweep.fakes import SWEEP, Bench, FakeEngine, PublishedFacts, catalogue
 
 MORE = SWEEP.replace("methods: {untrained: null}", "methods: {w_mse: {axes: {d: [2, 4]}}, contrastive: {}, byol: {}}")
-CODE = Code("s", dict.fromkeys(("w_mse", "contrastive", "byol"), "m"), None, None)
+CODE = Code({"method w_mse": "m"}, None, None)
 
 
-def swept(directory, more=MORE, draw=False, **choices):
-    bench = Bench(directory, more)
+def swept(directory, more=MORE, draw=False, code=CODE, facts=None, **choices):
+    bench = Bench(directory, more, facts=facts or PublishedFacts())
     studies = bench.run(FakeEngine(bench.store, **choices))
-    suite, methods = bench.suite(), catalogue()
-    rows = bench.rows()
+    suite, rows = bench.suite(), bench.rows()
     same = {row.title: row for row in rows}
     for study in studies:
         study.row = same[study.row.title]
     with nullcontext() if draw else patch("harness.sweep.plots.write_plots", return_value={}):
-        write_outputs(directory, suite, rows, studies, methods, DATASETS, bench.store, CODE)
+        write_outputs(directory, suite, rows, studies, catalogue(), bench.facts, bench.store, code)
     return bench, studies
+
+
+def cells_of(path, facts=None):
+    """Everything planned by a suite file."""
+    return expand(load_suite(path), catalogue(), facts or PublishedFacts())
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def test_every_trial_is_a_line_of_the_csv(done):
     assert len(lines) == 4 * 10
     for line, trial in zip(lines, [t for study in studies for t in study.all()], strict=True):
         assert (line["method"], line["dataset"]) == (trial.row.name, "digits")
-        assert (int(line["number"]), line["state"], line["cell"]) == (trial.index, "done", trial.cell_id)
+        assert (int(line["number"]), line["state"], line["cell"]) == (trial.index, "done", trial.pretraining_id)
         assert float(line["value"]) == pytest.approx(trial.value, rel=1e-5)
         assert float(line["optimiser.lr"]) == trial.values["optimiser.lr"]
         assert line["sub_batch_size"] == ("" if "w_mse" not in trial.row.name else str(trial.values["sub_batch_size"]))
@@ -53,7 +57,7 @@ def test_every_trial_is_a_line_of_the_csv(done):
 
 def test_trials_are_cells_that_status_and_table_see(done):
     bench, studies = done
-    records = trial_records(bench.directory, bench.rows(), bench.store, CODE)
+    records = trial_records(bench.directory, bench.rows(), bench.store, CODE, CollapseRule())
     assert [r.placed.id for r in records] == [t.cell_id for study in studies for t in study.all()]
     assert {record.status for record in records} == {"done"}
     first = studies[0].all()[0]
@@ -64,27 +68,85 @@ def test_lines_of_another_suite_are_left_out(done, tmp_path):
     bench, _ = done
     (tmp_path / "trials.csv").write_text((bench.directory / "trials.csv").read_text())
     other = Bench(tmp_path, MORE + "defaults: {epochs: 5}\n")
-    assert trial_records(tmp_path, other.rows(), bench.store, CODE) == []
-    assert trial_records(tmp_path / "nowhere", bench.rows(), bench.store, CODE) == []
+    assert trial_records(tmp_path, other.rows(), bench.store, CODE, CollapseRule()) == []
+    assert trial_records(tmp_path / "nowhere", bench.rows(), bench.store, CODE, CollapseRule()) == []
 
 
 def test_best_yaml_stands_for_the_winners_with_fresh_seeds(done):
     bench, studies = done
     path = bench.directory / "best.yaml"
-    suite = load_suite(path)
-    expansion = expand(suite, catalogue(), DATASETS, lambda spec: "f")
+    suite, expansion = load_suite(path), cells_of(path)
     winners = {study.row.name: best(study.all()) for study in studies}
     planned = {(p.label, p.cell.seed): p.cell for p in expansion.planned}
     assert {label for label, _ in planned} == {"w_mse d=2", "w_mse d=4", "contrastive", "byol", "untrained"}
     assert {seed for _, seed in planned} == {1, 2, 3}  # trials had seed 0
     for (label, seed), cell in planned.items():
-        assert (cell.evaluation.split, cell.dataset.validation_fraction) == ("test", 0.0)
+        assert {asked.split for asked in cell.evaluations.values()} == {"test"}
+        assert (set(cell.evaluations), cell.monitors) == ({"linear", "knn5"}, {})
+        assert cell.evaluations["linear"].settings["epochs"] == 5
         if label in winners:
             trial = winners[label]
             assert cell == trial.row.winner(trial.values, seed)
-            assert cell.optimiser.lr == trial.values["optimiser.lr"]
+            assert cell.training.optimiser.lr == trial.values["optimiser.lr"]
+            assert cell.pretraining.source.validation_fraction == 0.0
     assert suite.files == (path,)  # nothing else is needed
     assert suite.name == f"{bench.directory.name}-best"  # the winners of two sweeps have their own results
+
+
+QUESTIONS = """
+defaults:
+  split: validation
+  dataset: {validation_fraction: 0.2}
+  evaluations: {knn5: {k: 20}, ridge: {probe: lbfgs, c: 0.5}, linear: {batch_size: 100, label_fraction: 0.5}}
+collapse: {min_std: 0.2}
+"""
+
+
+@pytest.mark.parametrize(
+    ("contrastive", "expected"),
+    [
+        ("{}", {"linear", "knn20", "ridge"}),
+        ("{evaluations: {knn5: null, ridge: null}}", {"linear"}),
+        ("{evaluations: {ridge: {probe: knn, k: 3}}}", {"linear", "knn20", "ridge"}),
+        ("{evaluations: {linear: {probe: lbfgs, label_fraction: 0.5}, few: {probe: linear, label_fraction: 0.1}}}",
+         {"linear", "knn20", "ridge", "few"}),  # of shared evaluations, another probe takes over nothing
+        ("{evaluations: {moved: {probe: knn, dataset: fashion_mnist}}}", {"linear", "knn20", "ridge", "moved"}),
+        ("{backbone: {width: 8}, precision: bfloat16, monitors: {knn5: null}}", {"linear", "knn20", "ridge"}),
+    ],
+)  # fmt: skip
+def test_best_yaml_asks_what_each_row_asked(contrastive, expected, tmp_path):
+    bench = Bench(tmp_path, MORE.replace("contrastive: {}", f"contrastive: {contrastive}") + QUESTIONS)
+    winners = [Winner(row, None, "as it is") for row in bench.rows()]
+    path = write_best(tmp_path / "best.yaml", bench.suite(), winners, catalogue(), bench.facts)
+    planned = {(here.label, here.cell.seed): here for here in cells_of(path).planned}
+    assert set(planned["contrastive", 1].cell.evaluations) == expected
+    assert set(planned["byol", 1].cell.evaluations) == {"linear", "knn20", "ridge"}
+    for winner in winners:
+        here = planned[winner.row.name, 3]
+        assert (here.cell, here.fields.dataset.validation_fraction) == (winner.cell(3), 0.0)
+    assert load_suite(path).content.collapse == CollapseRule(min_std=0.2)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["best.yaml", "s.yaml", "toy.yaml"]  # no draft is left
+
+
+def test_best_yaml_finds_files_of_weights_from_where_it_lies(tmp_path):
+    (tmp_path / "suites").mkdir()
+    more = "\nmethods: {byol: {backbone: {weights: ../weights/start.pt}}}\n"
+    bench = Bench(tmp_path / "suites", SWEEP.replace("\nmethods: {untrained: null}\n", more))
+    bench.facts.checksums[str(tmp_path / "weights" / "start.pt")] = "ab" * 32
+    winners = [Winner(row, None, "as it is") for row in bench.rows()]
+    path = write_best(tmp_path / "results" / "s" / "best.yaml", bench.suite(), winners, catalogue(), bench.facts)
+    assert "weights: ../../weights/start.pt" in path.read_text()
+    weights = {here.label: here.cell.pretraining.backbone.weights for here in cells_of(path, bench.facts).planned}
+    assert weights == {"w_mse": None, "byol": "ab" * 32, "untrained": None}
+
+
+def test_a_text_that_would_run_other_cells_is_not_written(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, MORE)
+    winners = [Winner(row, None, "as it is") for row in bench.rows()]
+    monkeypatch.setattr("harness.sweep.best.load_suite", lambda path: load_suite(path, None, ("lr=0.5",)))
+    with pytest.raises(AssertionError, match=r"best\.yaml would run other cells"):
+        write_best(tmp_path / "best.yaml", bench.suite(), winners, catalogue(), bench.facts)
+    assert not (tmp_path / "best.yaml").exists()
 
 
 def test_best_yaml_can_be_included(done, tmp_path):
@@ -92,18 +154,18 @@ def test_best_yaml_can_be_included(done, tmp_path):
     (tmp_path / "mine.yaml").write_text(
         f"include: {bench.directory / 'best.yaml'}\nmethods: [byol]\naxes: {{seeds: 1}}\n"
     )
-    (cell,) = expand(load_suite(tmp_path / "mine.yaml"), catalogue(), DATASETS, lambda spec: "f").cells
-    assert (cell.method, cell.seed, cell.batch_size) == ("byol", 0, 64)
+    (cell,) = cells_of(tmp_path / "mine.yaml").cells
+    assert (cell.method, cell.seed, cell.training.batch_size) == ("byol", 0, 64)
 
 
 def test_two_datasets_have_their_own_winners(tmp_path):
     _, studies = swept(tmp_path, MORE.replace("sweep:", "datasets: {fashion_mnist: {batch_size: 32}}\nsweep:"))
-    expansion = expand(load_suite(tmp_path / "best.yaml"), catalogue(), DATASETS, lambda spec: "f")
+    expansion = cells_of(tmp_path / "best.yaml")
     for study in studies:
         trial = best(study.all())
         cells = [p.cell for p in expansion.planned if (p.label, p.dataset) == (study.row.name, study.row.dataset)]
-        assert [cell.optimiser.lr for cell in cells] == [trial.values["optimiser.lr"]] * 3
-        assert {cell.batch_size for cell in cells} == {32 if study.row.dataset == "fashion_mnist" else 64}
+        assert [cell.training.optimiser.lr for cell in cells] == [trial.values["optimiser.lr"]] * 3
+        assert {cell.training.batch_size for cell in cells} == {32 if study.row.dataset == "fashion_mnist" else 64}
 
 
 def test_the_report_says_what_was_best_and_what_it_cost(done):
@@ -116,6 +178,7 @@ def test_the_report_says_what_was_best_and_what_it_cost(done):
         assert f" {trial.value:.2f} |" in line
         assert "| 10 of 10 |" in line
         assert line.endswith("| 40 s |")  # ten trials of four seconds
+    assert "linear top-1 % on a validation split held out of the training images" in text
     assert "40 of 40 trials, the same budget for every row" in text
     assert "nothing to tune, so in best.yaml as the suite has them: untrained on digits" in text
     assert "with seeds 1, 2, 3, which no trial had" in text
@@ -159,12 +222,21 @@ def test_rows_that_were_not_pruned_are_named_with_the_reason(tmp_path):
 
 
 def test_failures_and_a_row_without_any_success(tmp_path):
-    bench, _ = swept(tmp_path, status=lambda cell: "failed" if cell.method == "byol" else "done")
+    bench, _ = swept(tmp_path, status=lambda made: "failed" if made.method == "byol" else "done")
     text = (bench.directory / "sweep.md").read_text()
     assert "byol on digits: no trial has ended well, so best.yaml has the suite's own settings" in text
     assert "byol on digits: 10 trials failed" in text
     yaml = (bench.directory / "best.yaml").read_text()
     assert "# - byol on digits: as the suite has it: none of 10 trials ended well" in yaml
+
+
+def test_trials_of_older_code_are_counted(done, tmp_path):
+    older = Code({"method w_mse": "another"}, None, None)
+    bench, _ = swept(tmp_path, code=older)
+    assert "40 trials are results of older code; they were not run again" in (tmp_path / "sweep.md").read_text()
+    assert "of older code" not in (done[0].directory / "sweep.md").read_text()
+    records = trial_records(tmp_path, bench.rows(), bench.store, older, CollapseRule())
+    assert {record.stale for record in records} == {"the code of method w_mse has changed since"}
 
 
 def test_pictures_are_there_as_png_and_svg(done):

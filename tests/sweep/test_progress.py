@@ -13,7 +13,8 @@ from tests.sweep.fakes import SWEEP, Bench, FakeEngine, only
 @pytest.fixture
 def study(tmp_path):
     bench = Bench(tmp_path, SWEEP)
-    (study,) = bench.run(FakeEngine(bench.store, status=lambda c: "failed" if c.optimiser.lr > 0.03 else "done"))
+    too_fast = FakeEngine(bench.store, status=lambda m: "failed" if m.training.optimiser.lr > 0.03 else "done")
+    (study,) = bench.run(too_fast)
     return study
 
 

@@ -3,8 +3,7 @@
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from harness.store.result import CurvePoint
-from harness.suite.cell import KnnSpec
+from harness.store.records import CurvePoint
 from harness.suite.search import SweepSpec
 from harness.sweep.pruning import Judge, readings
 from tests.sweep.fakes import SWEEP, Bench
@@ -12,9 +11,7 @@ from tests.sweep.fakes import SWEEP, Bench
 
 @pytest.fixture
 def cell(tmp_path):
-    cell = Bench(tmp_path, SWEEP).rows()[0].trial({})
-    evaluation = cell.evaluation.model_copy(update={"knn": KnnSpec(k=5, every_epochs=1)})
-    return cell.model_copy(update={"epochs": 9, "evaluation": evaluation})
+    return Bench(tmp_path, SWEEP + "defaults: {epochs: 9}\n").rows()[0].trial({})
 
 
 def ended(curve, state=TrialState.COMPLETE):
@@ -76,3 +73,26 @@ def test_hyperband_prunes_and_always_alike(cell):
 
 def test_readings_are_the_accuracies_of_the_curve(cell):
     assert readings(cell, [point(1, 3.0), point(2, None), point(3, 4.0)]) == {1: 3.0, 3: 4.0}
+
+
+def test_the_first_knn_monitor_is_read_under_the_name_that_it_has(tmp_path):
+    monitors = "{knn5: null, ridge: {probe: linear, every_epochs: 1}, near: {probe: knn, k: 1}, far: {probe: knn}}"
+    cell = Bench(tmp_path, SWEEP + f"defaults: {{monitors: {monitors}}}\n").rows()[0].trial({})
+    values = {"ridge_top1": 1.0, "near_top1": 2.0, "far_top1": 3.0}
+    assert readings(cell, [CurvePoint(epoch=4, step=9, values=values)]) == {4: 2.0}
+    before = [create_trial(state=TrialState.COMPLETE, value=9.0, intermediate_values={4: 2.5})] * 4
+    assert judge(cell, "median", before)(CurvePoint(epoch=4, step=9, values=values))
+    assert readings(cell.model_copy(update={"monitors": {}}), [CurvePoint(epoch=4, step=9, values=values)]) == {}
+
+
+def test_rungs_are_where_the_monitor_reads(tmp_path):
+    more = SWEEP + "defaults: {epochs: 18, monitors: {knn5: {every_epochs: 2}}}\n"
+    cell = Bench(tmp_path, more).rows()[0].trial({})
+    before = [
+        create_trial(state=TrialState.COMPLETE, value=v, intermediate_values={2: v, 4: v, 6: v})
+        for v in (10.0, 20.0, 30.0, 40.0, 50.0)
+    ]
+    verdict = judge(cell, "successive_halving", before)
+    assert not verdict(point(2, 60.0))
+    assert not verdict(point(4, 0.0))  # rungs are at 2, 6 and 18
+    assert verdict(point(6, 0.0))

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.suite.nodes import SuiteError
-from tests.sweep.fakes import Bench
+from tests.sweep.fakes import Bench, PublishedFacts
 
 BASE = """
 methods: {untrained: null, contrastive: {}}
@@ -60,7 +60,7 @@ def test_a_method_is_tuned_over_what_it_has_and_controls_not_at_all(tmp_path):
 def test_axes_make_rows_and_seeds_do_not(tmp_path):
     found = rows(tmp_path, BASE.replace("contrastive: {}", "w_mse: {axes: {d: [2, 4]}}"))
     assert list(found) == ["w_mse d=2", "w_mse d=4"]
-    assert {row.trial({"optimiser.lr": 1e-2}).views for row in found.values()} == {2, 4}
+    assert {row.trial({"optimiser.lr": 1e-2}).pretraining.training.views for row in found.values()} == {2, 4}
 
 
 def test_a_methods_own_space_lies_over_the_sweeps(tmp_path):
@@ -77,15 +77,46 @@ def test_a_methods_own_space_lies_over_the_sweeps(tmp_path):
 def test_a_trial_is_scored_on_validation_and_a_winner_once_on_test(tmp_path):
     row = rows(tmp_path, BASE)["w_mse"]
     trial, winner = row.trial({"optimiser.lr": 5e-3}), row.winner({"optimiser.lr": 5e-3}, seed=7)
-    assert (trial.evaluation.split, trial.dataset.validation_fraction, trial.seed) == ("validation", 0.1, 0)
-    assert (winner.evaluation.split, winner.dataset.validation_fraction, winner.seed) == ("test", 0.0, 7)
-    assert (trial.evaluation.knn.every_epochs, winner.evaluation.knn.every_epochs) == (1, 0)
-    assert trial.optimiser.lr == winner.optimiser.lr == 5e-3
+    assert trial.pretraining.training.optimiser.lr == winner.pretraining.training.optimiser.lr == 5e-3
+    for cell, split, scored, held_out, seed in ((trial, "validation", "train", 0.1, 0), (winner, "test", "test", 0, 7)):
+        assert (cell.seed, cell.pretraining.seed) == (seed, seed)
+        assert cell.pretraining.source.validation_fraction == held_out
+        assert set(cell.evaluations) == {"linear", "knn5"}
+        for asked in cell.evaluations.values():
+            assert (asked.split, asked.scored.splits, asked.train.validation_fraction) == (split, (scored,), held_out)
+    assert [*trial.monitors, *winner.monitors] == ["knn5"]  # of the trial: a winner's curve would be of the test split
+    assert trial.monitors["knn5"].split == "validation"
 
 
 def test_the_suites_own_validation_fraction_is_kept_for_trials(tmp_path):
     row = rows(tmp_path, BASE, ("dataset.validation_fraction=0.3",))["w_mse"]
-    assert row.trial({}).dataset.validation_fraction == 0.3
+    assert row.trial({}).pretraining.source.validation_fraction == 0.3
+
+
+def test_a_trial_changes_what_its_values_say_and_nothing_else(tmp_path):
+    row = rows(tmp_path, BASE + "    sub_batch_size: {choices: [16, 32]}\n")["w_mse"]
+    before, after = row.trial({}).pretraining, row.trial({"sub_batch_size": 16, "optimiser.lr": 5e-3}).pretraining
+    assert after.settings["transform"]["sub_batch_size"] == 16
+    assert after.training.optimiser.lr == 5e-3
+    restored = after.model_copy(
+        update={
+            "settings": {**after.settings, "transform": {**after.settings["transform"], "sub_batch_size": 32}},
+            "training": after.training.model_copy(update={"optimiser": before.training.optimiser}),
+        }
+    )
+    assert restored == before  # the toy suite has sub-batches of 32
+    assert row.trial({"sub_batch_size": 32}).id == row.trial({}).id
+
+
+def test_rows_whose_data_are_elsewhere(tmp_path):
+    transfer = "defaults: {evaluations: {moved: {probe: knn, dataset: fashion_mnist}}}\n"
+    for text, missing, expected in (
+        (BASE, {"digits"}, True),
+        (BASE, {"fashion_mnist"}, False),
+        (BASE + transfer, {"fashion_mnist"}, True),
+    ):
+        bench = Bench(tmp_path, text, facts=PublishedFacts(missing))
+        assert {row.missing_data for row in bench.rows()} == {expected}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +129,11 @@ def test_the_suites_own_validation_fraction_is_kept_for_trials(tmp_path):
         (("low: 1e-4, high: 1e-1, log: true", "choices: [1e-3]"), 4, "the space is empty: name at least one setting"),
         (("low: 1e-4, high: 1e-1, log: true", "choices: []"), 5, "there are no choices"),
         (("optimiser.lr: {", "seed: {"), 5, "`seed` says what is measured, and is not tuned"),
-        (("optimiser.lr: {", "evaluation.linear.lr: {"), 5, "says what is measured, and is not tuned"),
+        (("optimiser.lr: {", "split: {"), 5, "`split` says what is measured, and is not tuned"),
+        (("optimiser.lr: {", "evaluations.linear.lr: {"), 5, "`evaluations.linear.lr` says what is measured"),
+        (("optimiser.lr: {", "monitors.knn5.k: {"), 5, "`monitors.knn5.k` says what is measured, and is not tuned"),
+        (("optimiser.lr: {", "train_images: {"), 5, "`dataset.train_images` says what is measured"),
+        (("optimiser.lr: {", "method: {"), 5, "no method in this sweep has `method`"),
         (("low: 1e-4", "lo: 1e-4"), 5, "unknown key; did you mean `low`?"),
     ],
 )
@@ -115,8 +150,7 @@ def test_mistakes_in_the_space(change, line, message, tmp_path):
         ("    sub_batch_size: {choices: [16, 32], divides: batchsize}\n", "cannot depend on `batchsize`; did you mean"),
         ("    sub_batch_size: {low: 8, high: 64, divides: batch_size}\n", "go with `choices`"),
         ("  methods: {byol: {}}\n", "there is no row `byol`"),
-        ("  metric: linear_top2\n", "there is no metric `linear_top2`"),
-        ("  metric: lbfgs_top1\n", "w_mse on digits is not evaluated by `lbfgs_top1`"),
+        ("  metric: linear_top2\n", "no evaluation of this suite gives `linear_top2`; did you mean"),
         ("  sampler: grid\n", "a grid needs `points`"),
         ("  sampler: tpee\n", "did you mean `tpe`?"),
         ("  triels: 3\n", "unknown key; did you mean `trials`?"),
@@ -125,6 +159,17 @@ def test_mistakes_in_the_space(change, line, message, tmp_path):
 )  # fmt: skip
 def test_contradictions(more, message, tmp_path):
     assert message in error(tmp_path, BASE + more)
+
+
+def test_a_metric_that_a_row_does_not_have(tmp_path):
+    own = "contrastive: {evaluations: {lbfgs: {probe: lbfgs}}}"
+    message = error(tmp_path, BASE.replace("contrastive: {}", own) + "  metric: lbfgs_top1\n")
+    assert "w_mse on digits is not evaluated by `lbfgs_top1`; known: linear_top1, linear_top5, knn5_top1" in message
+    assert "contrastive" not in message
+    message = error(tmp_path, BASE + "defaults: {evaluations: {linear: null}}\n")  # the default, in no file
+    assert "w_mse on digits is not evaluated by `linear_top1`; known: knn5_top1" in message
+    row = rows(tmp_path, BASE + "  metric: near_top1\ndefaults: {evaluations: {near: {probe: knn}}}\n")["w_mse"]
+    assert row.metrics["near_top1"] == "5-NN %"
 
 
 def test_choices_cannot_depend_on_a_range(tmp_path):
@@ -141,8 +186,11 @@ def test_a_whole_setting_is_searched_over_whole_numbers(tmp_path):
 
 
 def test_pruning_without_a_curve(tmp_path):
-    text = error(tmp_path, BASE + "  pruner: median\n", ("every_epochs=0",))
-    assert "pruning reads the k-NN curve, and there is none: set evaluation.knn.every_epochs" in text
+    hint = "pruning reads the k-NN curve, and there is none: set monitors: {knn5: {probe: knn, every_epochs: 2}}"
+    for monitors in ("{knn5: null}", "{knn5: {probe: linear}}"):
+        assert hint in error(tmp_path, BASE + f"  pruner: median\ndefaults: {{monitors: {monitors}}}\n")
+    rows(tmp_path, BASE + "  pruner: median\n")
+    rows(tmp_path, BASE + "  pruner: none\ndefaults: {monitors: {knn5: null}}\n")
 
 
 def test_the_command_line_cannot_fix_what_is_searched(tmp_path):

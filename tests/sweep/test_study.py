@@ -1,5 +1,6 @@
 """Storages and what is kept with a study: what does not fit is refused, and left as it was."""
 
+import dataclasses
 import json
 import sqlite3
 
@@ -10,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from harness.sweep import study
 from harness.sweep.rows import SweepError
 from harness.sweep.study import JOURNAL, hidden, open_storage
-from tests.sweep.fakes import SWEEP, Bench, FakeEngine, only, points
+from tests.sweep.fakes import SWEEP, Bench, FakeEngine, PublishedFacts, only, points
 
 
 def content(directory):
@@ -24,6 +25,19 @@ def content(directory):
         (("[8, 16, 32]", "[8, 16, 64]"), '"choices": [8, 16, 64]'),
         (("sweep:", "defaults: {epochs: 3}\nsweep:"), "cell.epochs was 2, and is 3"),
         (("  batch: 4", "  metric: knn5_top1"), 'metric was "linear_top1", and is "knn5_top1"'),
+        (("sweep:", "defaults: {precision: bfloat16}\nsweep:"), 'cell.precision was "float32", and is "bfloat16"'),
+        (
+            ("sweep:", "defaults: {settings: {projector: {hidden: [9]}}}\nsweep:"),
+            "cell.settings.projector.hidden was [8], and is [9]",
+        ),
+        (
+            ("sweep:", "defaults: {evaluations: {linear: {epochs: 6}}}\nsweep:"),
+            "cell.evaluations.linear.settings.epochs was 5, and is 6",
+        ),
+        (
+            ("sweep:", "defaults: {dataset: {train_images: 150}}\nsweep:"),
+            "cell.source.train_images was 200, and is 150",
+        ),
         (("  batch: 4", "  seed: 3"), "cell.seed was 0, and is 3"),
     ],
 )
@@ -36,6 +50,30 @@ def test_another_search_under_the_same_name_is_refused(change, message, tmp_path
     assert "undo the change, or save the suite under another name" in str(caught.value)
     assert content(tmp_path) == before
     assert len(only(Bench(tmp_path).run())) == 10
+
+
+def test_other_images_under_the_same_name_are_another_search(tmp_path):
+    class Replaced(PublishedFacts):
+        def dataset(self, name):
+            facts = super().dataset(name)
+            train = dataclasses.replace(facts.splits["train"], images="0" * 64)
+            return dataclasses.replace(facts, splits={**facts.splits, "train": train})
+
+    Bench(tmp_path).run(trials=4)
+    with pytest.raises(SweepError, match=r"cell\.source\.images was \[\"6b3f.*, and is \[\"0000"):
+        Bench(tmp_path, facts=Replaced()).run()
+
+
+def test_the_same_weights_in_another_place_are_the_same_search(tmp_path):
+    weights = SWEEP.replace("sweep:", "defaults: {backbone: {weights: a.pt}}\nsweep:")
+    facts = PublishedFacts()
+    facts.checksums |= {
+        str(tmp_path / name): digit * 64 for name, digit in (("a.pt", "a"), ("b.pt", "a"), ("c.pt", "c"))
+    }
+    before = points(Bench(tmp_path, weights, facts=facts).run(trials=4))
+    assert points(Bench(tmp_path, weights.replace("a.pt", "b.pt"), facts=facts).run(trials=4)) == before
+    with pytest.raises(SweepError, match=r'cell\.backbone\.weights was "aaa.*, and is "ccc'):
+        Bench(tmp_path, weights.replace("a.pt", "c.pt"), facts=facts).run()
 
 
 def test_a_row_more_is_no_other_search(tmp_path):

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from harness.backbones import build_encoder
-from harness.suite.cell import BackboneSpec
+from harness.spec.models import Backbone
 from harness.training import fused_norm
 from harness.training.fused_resnet import FusedResNet, fuse_normalisation
 
@@ -18,7 +18,7 @@ BFLOAT16, FLOAT32 = torch.bfloat16, torch.float32
 
 
 def encoder_of(name="resnet18", width=8, stem="small"):
-    encoder = build_encoder(BackboneSpec(name=name, stem=stem, width=width), 3, 16, 0)
+    encoder = build_encoder(Backbone(name=name, stem=stem, width=width), 3, 16, 0)
     generator = torch.Generator().manual_seed(1)
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm2d):  # weights of both signs, so that every branch has a gradient

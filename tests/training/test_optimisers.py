@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.suite.cell import OptimiserSpec
+from harness.spec.models import Optimiser
 from harness.training.optimisers import build_optimiser
 from methods.method import Method
 
@@ -23,7 +23,7 @@ class Toy(Method):
 
 
 def test_paper_adam_decays_everything_coupled():
-    optimiser = build_optimiser(Toy(), OptimiserSpec())
+    optimiser = build_optimiser(Toy(), Optimiser())
     assert type(optimiser) is torch.optim.Adam
     assert [len(g["params"]) for g in optimiser.param_groups] == [4, 2]
     for group in optimiser.param_groups:
@@ -33,14 +33,14 @@ def test_paper_adam_decays_everything_coupled():
 
 
 def test_bias_and_norm_can_be_left_undecayed():
-    optimiser = build_optimiser(Toy(), OptimiserSpec(name="adamw", weight_decay=0.1, decay_bias_and_norm=False))
+    optimiser = build_optimiser(Toy(), Optimiser(name="adamw", weight_decay=0.1, decay_bias_and_norm=False))
     decays = {p.ndim > 1: g["weight_decay"] for g in optimiser.param_groups for p in g["params"]}
     assert decays == {True: 0.1, False: 0.0}
 
 
 def test_the_target_is_never_optimised():
     toy = Toy()
-    trained = {id(p) for g in build_optimiser(toy, OptimiserSpec()).param_groups for p in g["params"]}
+    trained = {id(p) for g in build_optimiser(toy, Optimiser()).param_groups for p in g["params"]}
     assert not trained & {id(p) for p in toy.target.parameters()}
 
 
@@ -48,7 +48,7 @@ def test_the_target_is_never_optimised():
 def test_one_step_by_hand(name):
     """w of ones with a gradient of ones, decay 0.5: each rule's first step from its definition."""
     toy = Toy()
-    spec = OptimiserSpec(name=name, lr=0.1, weight_decay=0.5, decay_bias_and_norm=False, momentum=0.9)
+    spec = Optimiser(name=name, lr=0.1, weight_decay=0.5, decay_bias_and_norm=False, momentum=0.9)
     optimiser = build_optimiser(toy, spec)
     weight, bias = toy.predictor.weight, toy.predictor.bias
     with torch.no_grad():

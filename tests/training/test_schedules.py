@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.suite.cell import ScheduleSpec
+from harness.spec.models import Schedule
 from harness.training.schedules import decay_factor, set_lr, warmup_factor
 
 STEPS, EPOCHS = 97, 1000  # CIFAR: 50,000 images in batches of 512
@@ -14,7 +14,7 @@ STEPS, EPOCHS = 97, 1000  # CIFAR: 50,000 images in batches of 512
 
 def rate(step, spec=None, steps_per_epoch=STEPS, epochs=EPOCHS, peak=3e-3, constant_lr=False):
     optimiser = torch.optim.SGD([{"params": [nn.Parameter(torch.zeros(1))], "constant_lr": constant_lr}], lr=1.0)
-    set_lr(optimiser, peak, spec or ScheduleSpec(), step, steps_per_epoch, epochs)
+    set_lr(optimiser, peak, spec or Schedule(), step, steps_per_epoch, epochs)
     return optimiser.param_groups[0]["lr"]
 
 
@@ -37,11 +37,11 @@ def test_paper_schedule(step, expected):
 
 
 def test_drops_longer_than_the_run_do_not_happen():
-    assert [decay_factor(ScheduleSpec(), e * 10, 10, 40) for e in (0, 14, 15, 39)] == pytest.approx([1, 1, 0.2, 0.2])
+    assert [decay_factor(Schedule(), e * 10, 10, 40) for e in (0, 14, 15, 39)] == pytest.approx([1, 1, 0.2, 0.2])
 
 
 def test_cosine_runs_from_the_warmup_to_the_final_fraction():
-    spec = ScheduleSpec(name="cosine", warmup_steps=10, final_fraction=0.1)
+    spec = Schedule(name="cosine", warmup_steps=10, final_fraction=0.1)
     assert rate(9, spec, 10, 5, peak=1.0) == pytest.approx(1.0)
     assert rate(10, spec, 10, 5, peak=1.0) == pytest.approx(1.0)
     assert rate(30, spec, 10, 5, peak=1.0) == pytest.approx(0.1 + 0.9 * 0.5)
@@ -49,7 +49,7 @@ def test_cosine_runs_from_the_warmup_to_the_final_fraction():
 
 
 def test_constant_and_no_warmup():
-    spec = ScheduleSpec(name="constant", warmup_steps=0)
+    spec = Schedule(name="constant", warmup_steps=0)
     assert [warmup_factor(spec, s) for s in (0, 1)] == [1.0, 1.0]
     assert rate(99_000, spec) == 3e-3
 

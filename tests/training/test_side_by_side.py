@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from harness.backbones import build_encoder
-from harness.suite.cell import BackboneSpec
+from harness.spec.models import Backbone
 from harness.threads import streams
 from harness.training import side_by_side as module
 from harness.training.fused_resnet import fuse_normalisation
@@ -20,7 +20,7 @@ BFLOAT16 = torch.bfloat16
 
 
 def encoder_of(name="resnet18", seed=0):
-    encoder = build_encoder(BackboneSpec(name=name, stem="small", width=8), 3, 16, seed)
+    encoder = build_encoder(Backbone(name=name, stem="small", width=8), 3, 16, seed)
     fuse_normalisation(encoder)
     return encoder.to(memory_format=torch.channels_last).train()
 

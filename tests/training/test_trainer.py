@@ -7,17 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from harness.data.loading import Images
+from harness.data.images import Images
 from harness.data.views import ViewStream
-from harness.suite.cell import (
-    AugmentationSpec,
-    BackboneSpec,
-    Cell,
-    DatasetSpec,
-    EvaluationSpec,
-    OptimiserSpec,
-    ScheduleSpec,
-)
+from harness.spec.models import Augmentation, Input, Optimiser, Schedule, TrainingSpec
+from harness.streams import stream_seed
 from harness.training.checkpoints import CheckpointError, from_bytes, to_bytes
 from harness.training.trainer import (
     BatchTooLargeError,
@@ -32,25 +25,17 @@ from methods.method import Method
 
 CPU = torch.device("cpu")
 EPOCHS, STEPS_PER_EPOCH = 3, 4
-
-
-def make_cell(**changes):
-    cell = Cell(
-        method="toy",
-        settings={},
-        views=2,
-        dataset=DatasetSpec(name="digits", image_size=8, channels=1, mean=(0.5,), std=(0.25,)),
-        backbone=BackboneSpec(),
-        augmentation=AugmentationSpec(flip_probability=0.0),
-        optimiser=OptimiserSpec(lr=0.01),
-        schedule=ScheduleSpec(warmup_steps=3, drops=(1,)),
-        epochs=EPOCHS,
-        batch_size=8,
-        precision="float32",
-        seed=1,
-        evaluation=EvaluationSpec(),
-    )
-    return cell.model_copy(update=changes)
+SEED, RUN_ID = 1, "4e5f60718293a4b5c6d7"
+INPUT = Input(size=8, channels=1, mean=(0.5,), std=(0.25,))
+SPEC = TrainingSpec(
+    views=2,
+    augmentation=Augmentation(flip_probability=0.0),
+    optimiser=Optimiser(lr=0.01),
+    schedule=Schedule(warmup_steps=3, drops=(1,)),
+    epochs=EPOCHS,
+    batch_size=8,
+    precision="float32",
+)
 
 
 class Toy(Method):
@@ -101,12 +86,11 @@ class Surroundings:
         return self.steps == self.stop_after
 
 
-def make_trainer(around, cell=None, method=None):
-    cell = cell or make_cell()
+def make_trainer(around, spec=SPEC, method=None):
     pixels = np.random.default_rng(0).integers(0, 256, (8 * STEPS_PER_EPOCH + 3, 8, 8, 1), dtype=np.uint8)
     images = Images(pixels, np.zeros(len(pixels), dtype=np.int64))
-    views = ViewStream(images, cell.dataset, cell.augmentation, cell.views, cell.batch_size, cell.seed, CPU)
-    return Trainer(cell, method or Toy(), views, CPU, around.hooks)
+    views = ViewStream(images, INPUT, spec.augmentation, spec.views, spec.batch_size, SEED, CPU)
+    return Trainer(spec, SEED, RUN_ID, method or Toy(), views, CPU, around.hooks)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +109,7 @@ def test_stopped_after_any_step_and_resumed_the_weights_are_bit_identical(uninte
         make_trainer(around).run()
     torch.manual_seed(99)  # whatever state the next process is in
     resumed = make_trainer(Surroundings())
-    resumed.restore(from_bytes(around.saved[-1], make_cell().id))
+    resumed.restore(from_bytes(around.saved[-1], RUN_ID))
     tally = resumed.run()
     for (name, ours), theirs in zip(
         resumed.method.state_dict().items(), whole.method.state_dict().values(), strict=True
@@ -146,6 +130,20 @@ def test_the_curve_has_a_point_an_epoch_with_the_mean_loss(uninterrupted):
     assert tally.curve[0].values["loss"] == pytest.approx(np.mean(losses[:4]), rel=1e-5)
     assert [p.values["lr"] for p in tally.curve] == pytest.approx([0.01, 0.01, 0.002])  # drops before the last epoch
     assert trainer.method.progress_seen == [e / EPOCHS for e in range(EPOCHS) for _ in range(STEPS_PER_EPOCH)]
+
+
+def test_the_draws_of_a_step_belong_to_the_seed_the_purpose_and_the_step():
+    class Noting(Toy):
+        def loss(self, views, labels, generator):
+            seeds.append((torch.initial_seed(), generator.initial_seed()))
+            return super().loss(views, labels, generator)
+
+    seeds = []
+    make_trainer(Surroundings(), SPEC.model_copy(update={"epochs": 1}), Noting()).run()
+    assert seeds == [
+        tuple(stream_seed(SEED, purpose, step) for purpose in ("dropout", "permutation"))
+        for step in range(STEPS_PER_EPOCH)
+    ]
 
 
 def test_progress_counts_every_view(uninterrupted):
@@ -170,7 +168,7 @@ def test_a_non_finite_loss_says_at_which_step_and_is_never_saved():
     around = Surroundings(checkpoint_seconds=0.0)
     with pytest.raises(NonFiniteLossError, match=r"not finite at step 5 \(epoch 1\).*lower `optimiser.lr`"):
         make_trainer(around, method=Toy(break_at=6)).run()
-    steps = [from_bytes(data, make_cell().id)["step"] for data in around.saved]
+    steps = [from_bytes(data, RUN_ID)["step"] for data in around.saved]
     assert steps
     assert max(steps) <= 5
 
@@ -187,29 +185,29 @@ def test_a_failed_save_is_raised():
         trainer.run()
 
 
-def test_checkpoints_of_another_cell_and_damaged_ones_are_refused():
+def test_checkpoints_of_another_pretraining_and_damaged_ones_are_refused():
     around = Surroundings(stop_after=2)
     with pytest.raises(Interrupted):
         make_trainer(around).run()
-    with pytest.raises(CheckpointError, match=f"is of cell {make_cell().id}"):
+    with pytest.raises(CheckpointError, match=f"^pretraining {'0' * 20}: the checkpoint is of pretraining {RUN_ID}"):
         from_bytes(around.saved[0], "0" * 20)
     for cut in (0, 1, len(around.saved[0]) // 2, len(around.saved[0]) - 1):
-        with pytest.raises(CheckpointError, match="cannot be read"):
-            from_bytes(around.saved[0][:cut], make_cell().id)
+        with pytest.raises(CheckpointError, match=f"^pretraining {RUN_ID}: the checkpoint cannot be read"):
+            from_bytes(around.saved[0][:cut], RUN_ID)
 
 
 def test_a_checkpoint_of_another_network_does_not_fit():
     state = make_trainer(Surroundings()).state()
     del state["method"]["head.weight"]
-    with pytest.raises(CheckpointError, match="does not fit the code as it is now"):
-        make_trainer(Surroundings()).restore(from_bytes(to_bytes(state), make_cell().id))
+    with pytest.raises(CheckpointError, match=f"^pretraining {RUN_ID}: .* does not fit the code as it is now"):
+        make_trainer(Surroundings()).restore(from_bytes(to_bytes(state), RUN_ID))
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_trains(precision):
     if precision == "float16" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
         pytest.skip("this CPU has no float16 arithmetic")
-    trainer = make_trainer(Surroundings(), make_cell(precision=precision))
+    trainer = make_trainer(Surroundings(), SPEC.model_copy(update={"precision": precision}))
     seen = []
     trainer.method.head.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     before = trainer.method.head.weight.clone()
@@ -229,13 +227,10 @@ def test_channels_last_keeps_the_values_and_orders_the_memory():
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_step_on_cuda_never_waits_for_the_device():
-    cell, around = make_cell(), Surroundings()
-    device = torch.device("cuda")
+    around, device = Surroundings(), torch.device("cuda")
     pixels = np.zeros((32, 8, 8, 1), dtype=np.uint8)
-    views = ViewStream(
-        Images(pixels, np.zeros(32, dtype=np.int64)), cell.dataset, cell.augmentation, 2, 8, cell.seed, device
-    )
-    trainer = Trainer(cell, Toy(), views, device, around.hooks)
+    views = ViewStream(Images(pixels, np.zeros(32, dtype=np.int64)), INPUT, SPEC.augmentation, 2, 8, SEED, device)
+    trainer = Trainer(SPEC, SEED, RUN_ID, Toy(), views, device, around.hooks)
     batch = next(iter(views.epoch(0)))
     trainer._train_step(batch, 0)
     torch.cuda.set_sync_debug_mode("error")
@@ -261,7 +256,7 @@ def test_a_resumed_run_is_judged_by_its_past_too():
         make_trainer(around).run()
     judged = []
     resumed = make_trainer(Surroundings(give_up=lambda point: judged.append(point.epoch) or point.epoch == 1))
-    resumed.restore(from_bytes(around.saved[-1], make_cell().id))
+    resumed.restore(from_bytes(around.saved[-1], RUN_ID))
     with pytest.raises(Pruned):
         resumed.run()
     assert judged == [1]

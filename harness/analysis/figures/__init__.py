@@ -30,18 +30,19 @@ def write_figures(
 
     Args:
         records: of a suite; what is not done is left out.
-        metrics: accuracies in per cent, the first of which the frontier shows.
+        metrics: accuracies in per cent, the first of which the frontier shows; without any, neither it nor they are
+            drawn.
         controls: names of methods that are there to be compared with.
 
     Raises:
         StoreError: a file cannot be written.
     """
-    rows = [row for row in rows_of(records, controls) if row.done]
+    rows = [row for row in rows_of(records, controls) if row.results]
     drawn: dict[str, Callable[[], Figure | None]] = {
-        "accuracy": lambda: accuracy(title, rows, metrics),
+        "accuracy": lambda: accuracy(title, rows, metrics) if metrics else None,
         "curves": lambda: curves(title, rows),
         "losses": lambda: losses(title, rows),
-        "frontier": lambda: frontier(title, rows, metrics[0]),
+        "frontier": lambda: frontier(title, rows, metrics[0]) if metrics else None,
         "spectra": lambda: spectra(title, rows),
     }
     written = []

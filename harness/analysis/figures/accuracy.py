@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from harness.analysis.entries import title_of
 from harness.analysis.figures.style import COLLAPSED, COLOURS, CONTROL, PANEL_WIDTH, new_figure, plain
-from harness.analysis.report.rows import Row
+from harness.analysis.report.rows import Row, titles_of
 from harness.analysis.statistics import mean_interval
 
 ROW_INCHES, LABEL_INCHES = 0.28, 2.2
@@ -22,6 +22,7 @@ def accuracy(title: str, rows: Sequence[Row], metrics: Sequence[str]) -> Figure:
     Args:
         metrics: accuracies in per cent.
     """
+    titles = titles_of(rows)
     names = list(dict.fromkeys(row.name for row in rows))
     datasets = list(dict.fromkeys(row.dataset for row in rows))
     shown = [(dataset, metric) for dataset in datasets for metric in metrics]
@@ -31,7 +32,7 @@ def accuracy(title: str, rows: Sequence[Row], metrics: Sequence[str]) -> Figure:
     for axis, (dataset, metric) in zip(axes, shown, strict=True):
         plain(axis)
         several |= _panel(axis, [row for row in rows if row.dataset == dataset], names, metric)
-        axis.set_xlabel(title_of(metric) + (f", {dataset}" if len(datasets) > 1 else ""), fontsize=9)
+        axis.set_xlabel(title_of(metric, titles) + (f", {dataset}" if len(datasets) > 1 else ""), fontsize=9)
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     if several:
@@ -44,7 +45,7 @@ def _panel(axis: Axes, rows: Sequence[Row], names: Sequence[str], metric: str) -
     several = False
     for row in rows:
         place = names.index(row.name)
-        found = [(r.metrics[metric], bool(r.diagnostics.get("collapsed"))) for r in row.done if metric in r.metrics]
+        found = [(value, r.collapsed) for r in row.records if (value := r.value(metric)) is not None]
         if not found:
             continue
         values = [value for value, _ in found]

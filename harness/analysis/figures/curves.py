@@ -1,4 +1,4 @@
-"""How training went: what rows share (k-NN accuracy, rank, spread) in common panels, losses each in its own, because
+"""How training went: what rows share (accuracies, rank, spread) in common panels, losses each in its own, because
 losses of different methods have no common scale. Lines are means over seeds, shades go from the lowest to the highest.
 """
 
@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from harness.analysis.entries import title_of
 from harness.analysis.figures.style import COLOURS, CONTROL, Look, legend, looks, panels
 from harness.analysis.report.curves import curve, measures_of
-from harness.analysis.report.rows import Row
+from harness.analysis.report.rows import Row, monitored, titles_of
 
 TITLES = {
     "h_rankme": "RankMe of the features h",
@@ -31,7 +31,8 @@ CURVE_COLUMNS, LOSS_COLUMNS = 3, 4
 
 def curves(title: str, rows: Sequence[Row]) -> Figure | None:
     """A panel for each dataset and measure; None where no run has more than one reading of any."""
-    measures = [name for name in measures_of(rows) if name.endswith("_top1") or name in TITLES]
+    titles, accuracies = titles_of(rows), monitored(rows)
+    measures = [name for name in measures_of(rows) if name in accuracies or name in TITLES]
     datasets = list(dict.fromkeys(row.dataset for row in rows))
     if not measures:
         return None
@@ -47,7 +48,7 @@ def curves(title: str, rows: Sequence[Row]) -> Figure | None:
                 drawn[row.name] = None
         if measure in LOGARITHMIC:
             axis.set_yscale("log")
-        axis.set_ylabel(TITLES.get(measure) or title_of(measure))
+        axis.set_ylabel(TITLES.get(measure) or title_of(measure, titles))
         axis.set_xlabel("epochs" + (f", {dataset}" if len(datasets) > 1 else ""))
     _hide(places[len(wanted) :])
     legend(figure, drawn, shown, points=False)

@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from harness.analysis.entries import title_of
 from harness.analysis.figures.style import Look, legend, looks, panels
 from harness.analysis.report.frontier import OF_HARDWARE, fronts
-from harness.analysis.report.rows import Row
+from harness.analysis.report.rows import Row, titles_of
 
 COSTS = {
     "train_flops": "training FLOPs",
@@ -38,7 +38,7 @@ def frontier(title: str, rows: Sequence[Row], metric: str) -> Figure | None:
     for (line, dataset), (column, cost) in product(enumerate(datasets), enumerate(costs)):
         here = [row for row in complete if row.dataset == dataset]
         drawn |= dict.fromkeys(_panel(axes[line][column], here, cost, metric, shown))
-        axes[line][column].set_ylabel(title_of(metric))
+        axes[line][column].set_ylabel(title_of(metric, titles_of(rows)))
         axes[line][column].set_xlabel(COSTS[cost] + (f", {dataset}" if len(datasets) > 1 else ""))
     legend(figure, drawn, shown, points=True)
     figure.supxlabel(_said(complete, costs), fontsize=7)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.entries import title_of
-from harness.analysis.report.rows import Row
+from harness.analysis.report.rows import Row, titles_of
 from harness.analysis.statistics import Difference, paired_difference
 
 _NAMED = 4  # rows named one by one in a sentence
@@ -32,20 +32,15 @@ class Standing:
     """Rows with a seed missing, which are not compared."""
 
 
-def by_seed(row: Row, measure: str) -> dict[int, float]:
-    """A metric of each seed that is done."""
-    return {result.cell.seed: result.metrics[measure] for result in row.done if measure in result.metrics}
-
-
 def standing(rows: Sequence[Row], metric: str) -> Standing | None:
     """Compare the rows of one dataset; None where no row is complete."""
-    competing = [row for row in rows if not row.control and not (row.done and row.collapsed == len(row.records))]
+    competing = [row for row in rows if not row.control and row.collapsed < len(row.records)]
     complete = [row for row in competing if row.mean(metric) is not None]
     if not complete:
         return None
     order = sorted(complete, key=lambda row: -(row.mean(metric) or 0.0))
     leader, others = order[0], order[1:]
-    differences = [paired_difference(by_seed(leader, metric), by_seed(row, metric)) for row in others]
+    differences = [paired_difference(leader.values(metric), row.values(metric)) for row in others]
     clear = [difference is not None and difference.interval.excludes(0.0) for difference in differences]
     behind = tuple(row for row, apart in zip(others, clear, strict=True) if apart)
     level = tuple((row, d) for row, d, apart in zip(others, differences, clear, strict=True) if not apart)
@@ -61,7 +56,8 @@ def sentence(rows: Sequence[Row], dataset: str, metric: str) -> str:
     leader, mean = found.leader, found.leader.mean(metric) or 0.0
     seeds = len(leader.records)
     count = f"{seeds} seed{'s' * (seeds != 1)}"
-    parts = [f"On {dataset}, {leader.name} has the highest {_measure(metric)}, {mean:.2f} %"]
+    measure = title_of(metric, titles_of(rows)).replace(" %", "")
+    parts = [f"On {dataset}, {leader.name} has the highest {measure}, {mean:.2f} %"]
     if not found.level and not found.behind:
         parts.append("; there is no other row to compare it with")
     elif not found.level:
@@ -92,10 +88,6 @@ def counts(statuses: Mapping[str, int]) -> str:
 def tally(answers: Sequence[str]) -> str:
     """`3 supported, 1 inconclusive`, the commonest first."""
     return ", ".join(f"{count} {answer}" for answer, count in Counter(answers).most_common())
-
-
-def _measure(metric: str) -> str:
-    return title_of(metric).removesuffix(" %")
 
 
 def _names(names: Sequence[str]) -> str:

@@ -76,7 +76,7 @@ function logTicks(low, high, count) {
 }
 
 // spec: {label, x: {title, log}, y: {title, log}, height, mini,
-//        series: [{name, style, points: [{x, y, low, high, tip: [text]}], line, band, marks}], rules: [{y, name, style}],
+//        series: [{name, style, points: [{x, y, low, high, tip: [text]}], line, thin, band, marks}], rules: [{y, name, style}],
 //        path: [{x, y}]}
 function draw(host, spec) {
   const width = Math.max(220, host.clientWidth || 640);
@@ -133,7 +133,7 @@ function series(svg, s, y) {
     const lower = [...s.points].reverse().map((p) => `L${p.px.toFixed(1)} ${y.at(p.low).toFixed(1)}`).join("");
     svg.append(element("svg:path", { d: `${upper}${lower}Z`, class: "band", style: `fill:${s.style.colour}` }));
   }
-  if (s.line) svg.append(element("svg:path", { d: path, class: "line", style: `stroke:${s.style.colour}`, "stroke-dasharray": s.style.dash }));
+  if (s.line) svg.append(element("svg:path", { d: path, class: s.thin ? "line thin" : "line", style: `stroke:${s.style.colour}`, "stroke-dasharray": s.style.dash }));
   if (!s.marks) return;
   for (const p of s.points) {
     if (!s.line && p.low !== undefined) svg.append(element("svg:line", { x1: p.px, x2: p.px, y1: y.at(p.low), y2: y.at(p.high), class: "whisker", style: `stroke:${s.style.colour}` }));

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness.analysis.report.readings import is_number
-from harness.analysis.report.rows import Row
+from harness.analysis.report.rows import Row, monitored
 
 POINTS = 120  # of one curve: more than a screen's column of pixels can tell apart is not needed
 _LEFT_OUT = ("lr", "_dimensions", "_nonfinite_rows")
 
 
-def measures_of(rows: Iterable[Row]) -> list[str]:
-    """Names of what was read more than once in some run: accuracies first, then loss, then diagnostics."""
+def measures_of(rows: Sequence[Row]) -> list[str]:
+    """Names of what was read more than once in some run: monitored metrics first, then loss, then diagnostics."""
     counts: dict[str, int] = {}
     for row in rows:
         for run in row.readings:
@@ -23,11 +23,16 @@ def measures_of(rows: Iterable[Row]) -> list[str]:
                     own[name] = own.get(name, 0) + 1
             counts = {name: max(counts.get(name, 0), own.get(name, 0)) for name in {**counts, **own}}
     kept = [name for name, count in counts.items() if count > 1 and not name.endswith(_LEFT_OUT)]
-    return sorted(kept, key=lambda name: (not name.endswith("_top1"), name != "loss", name))
+    accuracies = monitored(rows)
+    return sorted(kept, key=lambda name: (_place(name, accuracies), name != "loss", name))
+
+
+def _place(name: str, first: Sequence[str]) -> int:
+    return first.index(name) if name in first else len(first)
 
 
 def curve(row: Row, measure: str) -> dict[str, Any] | None:
-    """Epochs, views, mean seconds and every seed's values where all seeds that are done have a reading.
+    """Epochs, views, mean seconds and every seed's values where all trained seeds have a reading.
 
     Returns None where there is none.
     """
@@ -37,7 +42,7 @@ def curve(row: Row, measure: str) -> dict[str, Any] | None:
         return None
     epochs = thinned(sorted(set.intersection(*(set(run) for run in runs))), POINTS)
     seconds = [_mean([run[epoch].seconds for run in runs]) for epoch in epochs]
-    seeds = [result.cell.seed for result, run in zip(row.done, found, strict=True) if run]
+    seeds = [result.cell.seed for result, run in zip(row.results, found, strict=True) if run]
     return {
         "epoch": epochs,
         "views": [runs[0][epoch].views for epoch in epochs],

@@ -10,8 +10,8 @@ from harness.analysis.entries import title_of
 from harness.analysis.report.curves import curve, measures_of, rounded
 from harness.analysis.report.frontier import COSTS, OF_HARDWARE, fronts
 from harness.analysis.report.projection import Projections
-from harness.analysis.report.rows import Row, metrics_of
-from harness.store.result import Sample
+from harness.analysis.report.rows import Row, metrics_of, titles_of
+from harness.store.records import Sample
 
 _COST_AXES = {
     "train_flops": ("training FLOPs (forward and backward)", 1.0),
@@ -29,6 +29,7 @@ _CURVE_TITLES = {
     "uniformity": "uniformity",
     "alignment": "alignment",
     "correlation": "mean |correlation| between dimensions",
+    "scale": "scale (root mean square)",
     "slice_condition_max": "largest condition number of a slice",
     "slice_condition_median": "median condition number of the slices",
 }
@@ -45,17 +46,17 @@ def payload(
         classes: dataset label -> names of its classes, where they are known.
         baseline: row that the suite compares with; its projection is shown where a suite has no untrained one.
     """
-    metrics = metrics_of(rows)
+    metrics, titles = metrics_of(rows), titles_of(rows)
     measures = measures_of(rows)
     datasets = list(dict.fromkeys(row.dataset for row in rows))
     return {
         "classes": {name: list(classes[name]) for name in datasets if name in classes},
         "controls": {name: control_of(rows, name, baseline) for name in datasets},
         "costs": [_cost(rows, name) for name in COSTS],
-        "curves": [{"name": name, "title": curve_title(name)} for name in measures],
+        "curves": [{"name": name, "title": curve_title(name, titles)} for name in measures],
         "datasets": datasets,
         "fronts": {name: _fronts(rows, name, metrics) for name in datasets},
-        "metrics": [{"name": name, "title": title_of(name)} for name in metrics],
+        "metrics": [{"name": name, "title": title_of(name, titles)} for name in metrics],
         "rows": [_row(row, metrics, measures, projections) for row in rows],
     }
 
@@ -70,17 +71,21 @@ def control_of(rows: Sequence[Row], dataset: str, baseline: str | None) -> int |
 
 def sample_of(row: Row) -> Sample | None:
     """The sample of the row's first seed that has one, or None."""
-    return next((result.sample for result in row.done if result.sample is not None), None)
+    return next((result.sample for result in row.results if result.sample is not None), None)
 
 
-def curve_title(name: str) -> str:
-    """How a curve's axis is called."""
+def curve_title(name: str, titles: Mapping[str, str]) -> str:
+    """How a curve's axis is called.
+
+    Args:
+        titles: headings of metrics.
+    """
     if name in _CURVE_TITLES:
         return _CURVE_TITLES[name]
     space, _, rest = name.partition("_")
     if space in _SPACES and rest in _CURVE_TITLES:
         return f"{_CURVE_TITLES[rest]}, {_SPACES[space]}"
-    return title_of(name)
+    return title_of(name, titles)
 
 
 def _cost(rows: Sequence[Row], name: str) -> dict[str, Any]:
@@ -96,14 +101,13 @@ def _fronts(rows: Sequence[Row], dataset: str, metrics: Sequence[str]) -> dict[s
 
 
 def _row(row: Row, metrics: Sequence[str], measures: Sequence[str], projections: Projections) -> dict[str, Any]:
-    done = row.done
     curves = {name: curve(row, name) for name in measures}
     return {
         "name": row.name,
         "dataset": row.dataset,
         "control": row.control,
         "collapsed": row.collapsed,
-        "runs": [len(done), len(row.records)],
+        "runs": [row.done, len(row.records)],
         "hardware": list(row.hardware),
         "cost": {name: rounded(_in_unit(row, name)) for name in COSTS},
         "metric": {name: _spread(row, name) for name in metrics},
@@ -121,26 +125,24 @@ def _in_unit(row: Row, name: str) -> float | None:
 
 def _spread(row: Row, metric: str) -> list[float | None] | None:
     """Mean, smallest and largest over the seeds."""
-    values = [result.metrics[metric] for result in row.done if metric in result.metrics]
-    mean = row.mean(metric)
+    values, mean = row.values(metric).values(), row.mean(metric)
     return None if mean is None else [rounded(value) for value in (mean, min(values), max(values))]
 
 
 def _diagnostic(row: Row, name: str) -> float | None:
-    values = [rounded(result.diagnostics.get(name)) for result in row.done]
+    values = [rounded(result.diagnostics.get(name)) for result in row.results]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def _spectra(row: Row) -> dict[str, list[float | None]]:
-    """Leading eigenvalues of the first seed that is done, in units of the largest."""
-    diagnostics = row.done[0].diagnostics if row.done else {}
+    """Leading eigenvalues of the first seed, at the end and at step 0, in units of the largest of each."""
+    stored = row.results[0].spectra if row.results else {}
     spectra = {}
-    for space in _SPACES:
-        values = [rounded(value) for value in diagnostics.get(f"{space}_spectrum") or ()]
-        largest = values[0] if values else None
-        if largest:
-            spectra[space] = [None if value is None else rounded(value / largest) for value in values]
+    for name in (*_SPACES, *(f"initial_{space}" for space in _SPACES)):
+        values = stored.get(name)
+        if values and values[0]:
+            spectra[name] = [rounded(value / values[0]) for value in values]
     return spectra
 
 
@@ -149,5 +151,5 @@ def _sample(row: Row, projections: Projections) -> dict[str, Any] | None:
     plane = None if sample is None else projections.plane(sample)
     if sample is None or plane is None:
         return None
-    seed = next(result.cell.seed for result in row.done if result.sample is not None)
+    seed = next(result.cell.seed for result in row.results if result.sample is not None)
     return {"seed": seed, "labels": list(sample.labels), "xy": plane, "explained": rounded(sample.explained)}

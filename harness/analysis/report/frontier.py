@@ -55,7 +55,7 @@ class Reached:
     runs: int
     """That reached it."""
     of: int
-    """That were done."""
+    """That were trained to the end."""
     epochs: float | None
     """Means over the runs; None unless all reached it, and for seconds unless all recorded them on one hardware."""
     views: float | None
@@ -63,12 +63,12 @@ class Reached:
 
 
 def reached(row: Row, metric: str, accuracy: float) -> Reached:
-    """First reading at or above the accuracy, in per cent, of each run that is done."""
+    """First reading at or above the accuracy, in per cent, of each run that was trained to the end."""
     first = []
     for run in row.readings:
         hits = [reading for reading in run if reading.values.get(metric, -math.inf) >= accuracy]
         first += hits[:1]
-    count = len(row.done)
+    count = len(row.results)
     if not first or len(first) < count:
         return Reached(len(first), count, None, None, None)
     seconds = [reading.seconds for reading in first if reading.seconds is not None]

@@ -11,12 +11,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from harness.analysis.claims import Verdict
+from harness.analysis.entries import headings
 from harness.analysis.frame import Record
 from harness.analysis.references import Reference
 from harness.analysis.report import runs
@@ -25,8 +25,9 @@ from harness.analysis.report.data import payload
 from harness.analysis.report.projection import Projections
 from harness.analysis.report.rows import rows_of
 from harness.analysis.report.summaries import cost_table, curve_tables, panel, waits
-from harness.analysis.report.table_view import view
+from harness.analysis.report.table_view import View, laid_across, view
 from harness.analysis.tables import Table, build
+from harness.spec.collapse import CollapseRule
 from harness.suite.models import TableSpec
 
 _SCRIPTS = ("chart.js", "panels.js", "table.js")
@@ -56,6 +57,12 @@ class Material:
     verdicts: Sequence[Verdict]
     controls: Collection[str]
     """Names of methods that are controls."""
+    rule: CollapseRule
+    """When a run counts as collapsed."""
+    metrics: Mapping[str, str]
+    """Of the suite's expansion: metric -> heading, the first of each evaluation first."""
+    renamed: Mapping[str, str]
+    """Likewise: evaluations that are called otherwise than the suite says."""
     classes: Mapping[str, Sequence[str]]
     """Dataset label -> names of its classes, where they are known."""
     files: Sequence[tuple[str, str]]
@@ -79,22 +86,23 @@ def render(material: Material, cache: Path | None = None) -> str:
     baseline = next((spec.baseline for spec in specs if spec.baseline is not None), None)
     data = payload(rows, projections, material.classes, baseline)
     projections.save()
-    metric = specs[0].metrics[0]
+    views = [_view(material, spec) for spec in specs]
+    metric = next((name for found in views if found is not None for name in found.metrics), "")
     return _template().render(
         material=material,
         style=Markup(_text("style.css")),
         script=Markup("\n".join(_text(name) for name in _SCRIPTS)),
         data=data,
-        answers=[sentence(rows, name, metric) for name in data["datasets"]],
+        answers=[sentence(rows, name, metric) for name in data["datasets"] if metric],
         counts=counts(runs.statuses(records)),
         claims=tally([verdict.answer for verdict in material.verdicts]),
-        views=[_view(material, spec) for spec in specs],
+        views=views,
         notes_elsewhere=_TOLD_ELSEWHERE,
         laid_out=[table for spec in specs if _has_a_layout(spec) for table in _laid_out(material, spec)],
         curve_tables=curve_tables(rows),
         cost_tables=[cost_table(rows, name, metric) for name in data["datasets"]],
         waits=[waits(rows, name) for name in data["datasets"]],
-        panels=[panel(row, index) for index, row in enumerate(rows) if row.done],
+        panels=[panel(row, index, material.rule) for index, row in enumerate(rows) if row.results],
         failures=runs.failures(records),
         groups=runs.groups(records),
         provenance=runs.provenance(records),
@@ -122,10 +130,10 @@ def _text(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _view(material: Material, spec: TableSpec) -> Any:
+def _view(material: Material, spec: TableSpec) -> View | None:
     chosen = [record for record in material.records if record.placed.matches(spec.where)]
-    title = spec.title or material.title
-    return view(title, spec, chosen, material.references, material.controls) if chosen else None
+    title, titles = spec.title or material.title, headings(material.metrics)
+    return view(title, _built(material, title, laid_across(spec), chosen), titles) if chosen else None
 
 
 def _has_a_layout(spec: TableSpec) -> bool:
@@ -134,4 +142,17 @@ def _has_a_layout(spec: TableSpec) -> bool:
 
 
 def _laid_out(material: Material, spec: TableSpec) -> list[Table]:
-    return build(material.title, [spec], material.records, material.references, controls=material.controls)
+    return _built(material, material.title, spec, material.records)
+
+
+def _built(material: Material, title: str, spec: TableSpec, records: Sequence[Record]) -> list[Table]:
+    return build(
+        title,
+        [spec],
+        records,
+        material.references,
+        rule=material.rule,
+        metrics=material.metrics,
+        renamed=material.renamed,
+        controls=material.controls,
+    )

@@ -120,8 +120,10 @@ function paintPanels() {
   for (const host of document.querySelectorAll("[data-spectrum]")) {
     const i = +host.dataset.spectrum, row = DATA.rows[i];
     const styles = { h: { colour: "var(--c0)", dash: "", shape: "circle" }, v: { colour: "var(--c1)", dash: "6 3", shape: "square" } };
-    const lines = Object.entries(row.spectrum).map(([space, values]) => ({
-      name: space === "h" ? "encoder output h" : "head output v", style: styles[space], line: true,
+    const order = ["initial_h", "initial_v", "h", "v"].filter((name) => row.spectrum[name]);  // those at step 0 below
+    const lines = order.map((name) => [name, name.at(-1), row.spectrum[name]]).map(([name, space, values]) => ({
+      name: (space === "h" ? "encoder output h" : "head output v") + (name === space ? "" : " at step 0"),
+      style: styles[space], line: true, thin: name !== space,
       points: values.map((y, k) => ({ x: k + 1, y: Math.max(y, 1e-8), tip: [`eigenvalue ${k + 1}: ${short(y)} of the largest`] })),
     }));
     draw(host, { mini: true, height: 150, label: `Eigenvalue spectrum of ${row.name}, logarithmic, relative to the largest.`,

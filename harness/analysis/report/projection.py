@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.store.atomic import StoreError, write_text
-from harness.store.result import Sample, unpack_components
+from harness.store.records import Sample, unpack_components
 
 SCALE = 1000
 """Coordinates are whole numbers from 0 to this: a thousandth of the picture's side."""

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.store.result import Result
+from harness.spec.identity import identity_of
+from harness.spec.models import Question
+from harness.store.cell_result import CellResult
 
 
 @dataclass(frozen=True)
@@ -23,16 +25,35 @@ class Reading:
     values: Mapping[str, float]
 
 
-def readings(result: Result) -> list[Reading]:
+def readings(result: CellResult) -> list[Reading]:
     """A run's curve, with its final metrics and diagnostics in the last reading; empty for what is not trained."""
-    cell = result.cell
-    views = (cell.batch_size or 0) * (cell.views or 0)
+    training = result.cell.training
+    if training is None:
+        return []
+    views = training.batch_size * training.views
     found = [Reading(p.epoch, p.step * views, p.seconds, p.values) for p in result.curves]
-    if found and result.status == "done" and found[-1].epoch == cell.epochs:
+    if found and found[-1].epoch == training.epochs:
         last = found[-1]
-        final = {name: float(value) for name, value in result.diagnostics.items() if is_number(value)}
-        found[-1] = Reading(last.epoch, last.views, last.seconds, {**last.values, **final, **result.metrics})
+        found[-1] = Reading(last.epoch, last.views, last.seconds, {**last.values, **_final(result)})
     return found
+
+
+def _final(result: CellResult) -> dict[str, float]:
+    """Diagnostics and metrics at the end. A monitor's last reading is the answer of the evaluation that asks the same,
+    whatever that is called; one of the monitor's name that asks something else is no reading of it."""
+    found = {name: value for name, value in result.diagnostics.items() if value is not None}
+    monitors = result.cell.monitors
+    for label, record in result.evaluations.items():
+        asked = _content(result.cell.evaluations[label])
+        names = [name for name, monitor in monitors.items() if _content(monitor) == asked]
+        names += [] if label in monitors else [label]
+        found |= {f"{name}_{own}": value for name in names for own, value in record.metrics.items()}
+    return found
+
+
+def _content(question: Question) -> Any:
+    """What is asked, whether during training or of which encoder."""
+    return {name: identity_of(getattr(question, name)) for name in Question.model_fields}
 
 
 def is_number(value: Any) -> bool:

@@ -3,14 +3,18 @@ results, computes nothing but means over complete rows."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from harness.analysis.entries import Entry
-from harness.analysis.frame import Record
+from harness.analysis.entries import Entry, headings_in
+from harness.analysis.frame import Record, planned_metrics
 from harness.analysis.report.readings import Reading, readings
-from harness.store.result import Result
+from harness.store.cell_result import CellResult
+from harness.store.records import Provenance
+
+SPACES = ("h_", "v_")
+"""How the collapse diagnostics of the encoder's and of the head's output begin."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +33,28 @@ class Row:
     """One a seed, each cell once."""
 
     @cached_property
-    def done(self) -> list[Result]:
-        """Results with metrics, in the order of the plan."""
-        return [r.result for r in self.records if r.result is not None and r.status == "done"]
+    def results(self) -> list[CellResult]:
+        """Of the seeds whose pretraining is done, whichever evaluations are, in the order of the plan."""
+        found = [record.result for record in self.records if record.result is not None]
+        return [result for result in found if result.pretraining.status == "done"]
 
     @cached_property
     def readings(self) -> list[list[Reading]]:
-        """Of each run in `done`."""
-        return [readings(result) for result in self.done]
+        """Of each run in `results`."""
+        return [readings(result) for result in self.results]
+
+    def values(self, metric: str) -> dict[int, float]:
+        """A metric of every seed that has it, by seed."""
+        return Entry(metric, self.records).by_seed
 
     def mean(self, measure: str) -> float | None:
         """Of a metric or cost over all planned seeds; None where one is missing."""
         return Entry(measure, self.records).mean
+
+    @property
+    def done(self) -> int:
+        """How many runs are done, evaluations included."""
+        return sum(record.status == "done" for record in self.records)
 
     @property
     def collapsed(self) -> int:
@@ -49,8 +63,8 @@ class Row:
 
     @property
     def hardware(self) -> tuple[str, ...]:
-        """Every device that its runs were made on, in words."""
-        return tuple(sorted({hardware(result) for result in self.done}))
+        """Every device that its encoders were trained on, in words."""
+        return tuple(sorted({hardware(result) for result in self.results}))
 
 
 def rows_of(records: Iterable[Record], controls: Collection[str]) -> list[Row]:
@@ -69,18 +83,34 @@ def rows_of(records: Iterable[Record], controls: Collection[str]) -> list[Row]:
     return rows
 
 
-def hardware(result: Result) -> str:
-    """What timings may be compared on: device, threads and host."""
-    made = result.provenance
+def hardware(result: CellResult) -> str:
+    """What timings may be compared on: the training's machine."""
+    return hardware_of(result.provenance)
+
+
+def hardware_of(made: Provenance) -> str:
+    """Device, threads and host."""
     threads = f"{made.threads} thread{'s' * (made.threads != 1)}"
     return f"{made.device}, {threads}, host {made.host}"
 
 
-def metrics_of(rows: Iterable[Row]) -> list[str]:
-    """Metrics that any row has, in the order of first appearance."""
-    return list(dict.fromkeys(name for row in rows for result in row.done for name in _ordered(result.metrics)))
+def metrics_of(rows: Sequence[Row]) -> list[str]:
+    """Metrics that any row has: the first of each evaluation, then the others, in the order of the plan."""
+    planned = planned_metrics([record for row in rows for record in row.records])
+    return [name for name in planned if any(row.values(name) for row in rows)]
 
 
-def _ordered(names: Iterable[str]) -> list[str]:
-    first = ["linear_top1"]  # what papers report
-    return sorted(names, key=lambda name: (name not in first, name))
+def titles_of(rows: Iterable[Row]) -> dict[str, str]:
+    """Headings of the rows' metrics."""
+    return headings_in(record for row in rows for record in row.records)
+
+
+def monitored(rows: Iterable[Row]) -> list[str]:
+    """Metrics that some training has a curve of, in the order of first appearance."""
+    found: dict[str, None] = {}
+    for result in (result for row in rows for result in row.results):
+        prefixes = tuple(f"{label}_" for label in result.cell.monitors)
+        for name in (name for point in result.curves for name in point.values):
+            if name.startswith(prefixes) and not name.startswith(SPACES):
+                found.setdefault(name)
+    return list(found)

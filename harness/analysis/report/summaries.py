@@ -12,15 +12,18 @@ from harness.analysis.notes import rule_text
 from harness.analysis.report.curves import curve, measures_of, thinned
 from harness.analysis.report.data import curve_title
 from harness.analysis.report.frontier import COSTS, Reached, fronts, reached, thresholds
-from harness.analysis.report.rows import Row, metrics_of
+from harness.analysis.report.rows import Row, monitored, titles_of
+from harness.spec.collapse import CollapseRule
 
 _COLUMNS_OF_CURVES = 6
+_SPACES = ("h", "v")
 
 
 def curve_tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The curves of loss and accuracies as numbers: at most six epochs of each."""
+    """The curves of loss and monitored metrics as numbers: at most six epochs of each."""
     found = []
-    for measure in [name for name in measures_of(rows) if name == "loss" or name.endswith("_top1")]:
+    titles, shown = titles_of(rows), ["loss", *monitored(rows)]
+    for measure in [name for name in measures_of(rows) if name in shown]:
         for dataset in dict.fromkeys(row.dataset for row in rows):
             drawn = [(row.name, curve(row, measure)) for row in rows if row.dataset == dataset]
             curves = [(name, own) for name, own in drawn if own is not None]
@@ -28,7 +31,7 @@ def curve_tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
             if curves:
                 lines = [(name, [_mean_at(own, epoch) for epoch in epochs]) for name, own in curves]
                 found.append(
-                    {"title": f"{curve_title(measure)}, {dataset}, at epoch", "epochs": epochs, "lines": lines}
+                    {"title": f"{curve_title(measure, titles)}, {dataset}, at epoch", "epochs": epochs, "lines": lines}
                 )
     return found
 
@@ -45,28 +48,29 @@ def cost_table(rows: Sequence[Row], dataset: str, metric: str) -> dict[str, Any]
     own = [row for row in rows if row.dataset == dataset]
     on = {cost: fronts(own, cost, metric) for cost in COSTS}
     lines = [(row.name, [_price(row, cost, index in on[cost]) for cost in COSTS]) for index, row in enumerate(own)]
-    return {"dataset": dataset, "metric": title_of(metric), "titles": [title_of(c) for c in COSTS], "lines": lines}
+    title = title_of(metric, titles_of(rows))
+    return {"dataset": dataset, "metric": title, "titles": [title_of(c) for c in COSTS], "lines": lines}
 
 
 def _price(row: Row, cost: str, front: bool) -> str:
     entry = Entry(cost, row.records)
     if entry.mean is None:
-        return "not recorded" if row.done else NOTHING
+        return "not recorded" if row.results else NOTHING
     return entry.text + (" ◆" if front else "")
 
 
 def waits(rows: Sequence[Row], dataset: str) -> dict[str, Any]:
-    """When each row first reached some accuracies of the k-NN curve."""
+    """When each row first reached some values of the first metric that was monitored."""
     own = [row for row in rows if row.dataset == dataset]
-    metric = next((name for name in metrics_of(own) if name.startswith("knn")), "")
-    marks = thresholds(own, metric)
+    metric = next(iter(monitored(own)), "")
+    marks = thresholds(own, metric) if metric else []
     lines = [
         (row.name, [_said(reached(row, metric, mark)) for mark in marks])
         for row in own
         if marks and curve(row, metric) is not None
     ]
     machines = sorted({name for row in own for name in row.hardware})
-    title = title_of(metric).removesuffix(" %")
+    title = title_of(metric, titles_of(rows)).replace(" %", "")
     return {"dataset": dataset, "metric": title, "marks": marks, "lines": lines, "machines": machines}
 
 
@@ -88,27 +92,40 @@ _PANEL = (
 )
 
 
-def panel(row: Row, index: int) -> dict[str, Any]:
+def panel(row: Row, index: int, rule: CollapseRule) -> dict[str, Any]:
     """The collapse panel of a row: its diagnostics, means over seeds, of the encoder's and the head's output."""
+    ended = [result.diagnostics for result in row.results]
     lines = []
     for name, title, meaning in _PANEL:
-        texts = [_diagnostic(row, f"{space}_{name}") for space in ("h", "v")]
+        texts = [_mean(ended, f"{space}_{name}") for space in _SPACES]
         if any(text != NOTHING for text in texts):
             lines.append((title, meaning, texts))
-    dimensions = [_diagnostic(row, f"{space}_dimensions") for space in ("h", "v")]
+    scales = [_scale(row, space) for space in _SPACES]
+    if any(text != NOTHING for text in scales):
+        lines.append(("scale", "root mean square, at step 0 → at the end", scales))
+    dimensions = [_mean(ended, f"{space}_dimensions") for space in _SPACES]
+    spectra = row.results[0].spectra
     return {
         "index": index,
         "row": row,
         "lines": [("dimensions D", "", dimensions), *lines] if lines else [],
-        "rule": rule_text(row.done[0].cell.evaluation.collapse),
+        "rule": rule_text(rule),
         "condition": curve(row, "slice_condition_max") is not None,
-        "spectrum": any(row.done[0].diagnostics.get(f"{space}_spectrum") for space in ("h", "v")),
-        "seed": row.done[0].cell.seed,
-        "collapsed": f"{row.collapsed} of {len(row.done)} runs collapsed" if row.collapsed else "",
+        "spectrum": any(spectra.get(space) for space in _SPACES),
+        "initial": any(spectra.get(f"initial_{space}") for space in _SPACES),
+        "seed": row.results[0].cell.seed,
+        "collapsed": f"{row.collapsed} of {len(row.results)} runs collapsed" if row.collapsed else "",
     }
 
 
-def _diagnostic(row: Row, name: str) -> str:
-    values = [result.diagnostics.get(name) for result in row.done]
-    known = [float(value) for value in values if isinstance(value, int | float)]
-    return f"{sum(known) / len(known):.4g}" if known and len(known) == len(values) else NOTHING
+def _scale(row: Row, space: str) -> str:
+    """At step 0 and at the end; the end alone where nothing was trained, or the first was not recorded."""
+    end = _mean([result.diagnostics for result in row.results], f"{space}_scale")
+    begin = _mean([r.description.initial if r.description else {} for r in row.results], f"{space}_scale")
+    return end if NOTHING in (begin, end) else f"{begin} → {end}"
+
+
+def _mean(readings: Sequence[Mapping[str, float | None]], name: str) -> str:
+    """Over the runs, if every one has it."""
+    known = [value for reading in readings if (value := reading.get(name)) is not None]
+    return f"{sum(known) / len(known):.4g}" if known and len(known) == len(readings) else NOTHING

@@ -4,15 +4,14 @@ in its entries and by what they are sorted; the numbers are `Entry`'s and `lines
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.analysis.entries import Entry, title_of
 from harness.analysis.frame import COSTS, NOTHING, Record
 from harness.analysis.lines import Line as StatisticsLine
-from harness.analysis.references import Reference
 from harness.analysis.statistics import LEVEL, Interval
-from harness.analysis.tables import Table, build
+from harness.analysis.tables import Table
 from harness.suite.models import TableSpec
 
 
@@ -56,34 +55,36 @@ class View:
     title: str
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
+    metrics: tuple[str, ...]
+    """Those of its columns that are no costs."""
     source: Table = field(repr=False)
     """Its notes and statistics are printed below it."""
 
 
-def view(
-    title: str,
-    spec: TableSpec,
-    records: Sequence[Record],
-    references: Sequence[Reference],
-    controls: Collection[str],
-) -> View:
-    """One table of the suite, with the datasets down its side, whatever layout the suite gives it.
+def laid_across(spec: TableSpec) -> TableSpec:
+    """A suite's table as `view` takes it, whatever layout the suite gives it."""
+    return spec.model_copy(update={"layout": "table", "rows": (), "columns": ("dataset",)})
+
+
+def view(title: str, tables: Sequence[Table], titles: Mapping[str, str]) -> View:
+    """One table of the suite, with the datasets down its side.
 
     Args:
-        controls: methods that are never marked as best.
+        tables: built of what `laid_across` gives.
+        titles: headings of metrics.
     """
-    across = spec.model_copy(update={"layout": "table", "rows": (), "columns": ("dataset",)})
-    tables = build(title, [across], records, references, controls=controls)
     entries = {place: entry for table in tables for place, entry in table.entries.items()}
-    columns = dict.fromkeys(column for _, column, _ in entries)
-    rows = dict.fromkeys(row for row, _, _ in entries)
-    places = [(row, column) for column in columns for row in rows if entries[row, column, spec.metrics[0]].records]
+    columns, rows = dict.fromkeys(column for _, column, _ in entries), dict.fromkeys(row for row, _, _ in entries)
+    measures = list(dict.fromkeys(measure for _, _, measure in entries))
+    places = [
+        (row, column) for column in columns for row in rows if any(entries[row, column, m].records for m in measures)
+    ]
     statistics = {line.place: line for line in tables[0].lines}
     found: list[tuple[Column, list[Item]]] = []
-    for measure in (*spec.metrics, *spec.cost):
+    for measure in measures:
         down = [entries[row, column, measure] for row, column in places]
-        found += _measured(measure, down, [statistics.get((*place, measure)) for place in places])
-    records_of = [entries[row, column, spec.metrics[0]].records for row, column in places]
+        found += _measured(title_of(measure, titles), down, [statistics.get((*place, measure)) for place in places])
+    records_of = [entries[row, column, measures[0]].records for row, column in places]
     named = [*(Column(name, number=False) for name in tables[0].header[: tables[0].labels])]
     named += [Column("dataset", number=False)] if len(columns) > 1 else []
     lines = []
@@ -93,15 +94,15 @@ def view(
         items = (*(Item(text) for text in names), _runs(records_of[at]), *(items[at] for _, items in found))
         lines.append(Line(placed.label, placed.dataset, items))
     runs = Column("runs", below="done of planned")
-    return View(title, (*named, runs, *(column for column, _ in found)), tuple(lines), tables[0])
+    metrics = tuple(measure for measure in measures if measure not in COSTS)
+    return View(title, (*named, runs, *(column for column, _ in found)), tuple(lines), metrics, tables[0])
 
 
 def _measured(
-    measure: str, entries: Sequence[Entry], statistics: Sequence[StatisticsLine | None]
+    title: str, entries: Sequence[Entry], statistics: Sequence[StatisticsLine | None]
 ) -> list[tuple[Column, list[Item]]]:
     """A measure's own column, then published numbers and the difference to the baseline, if there are any."""
-    title = title_of(measure)
-    if measure in COSTS:
+    if entries and entries[0].measure in COSTS:
         return [(Column(title), [Item(entry.text, _sort(entry.mean)) for entry in entries])]
     found = [(Column(title, below="mean ± sd [95 %]"), [_metric(entry) for entry in entries])]
     if any(entry.published is not None for entry in entries):
@@ -134,8 +135,8 @@ def _difference(line: StatisticsLine | None) -> Item:
 def _runs(records: Sequence[Record]) -> Item:
     done = [record for record in records if record.status == "done"]
     counted: Mapping[str, int] = {
-        "collapsed": sum(record.collapsed for record in done),
-        "stale": sum(record.stale is not None for record in done),
+        "collapsed": sum(record.collapsed for record in records),
+        "stale": sum(record.stale is not None for record in records),
     }
     left = [record.status for record in records if record.status != "done"]
     marks = [(kind, kind if n == len(records) else f"{n} {kind}") for kind, n in counted.items() if n]

@@ -14,10 +14,10 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
-from harness.suite.cell import LinearSpec
+from harness.evaluation.probes.linear import LinearSettings
 
 
-def plain_probe(features: Tensor, labels: Tensor, classes: int, spec: LinearSpec) -> None:
+def plain_probe(features: Tensor, labels: Tensor, classes: int, spec: LinearSettings) -> None:
     """One probe as the paper's code trains it: autograd, torch.optim's default Adam, indexing; (N, F) and (N,)."""
     layer = nn.Linear(features.shape[1], classes).to(features.device)
     optimiser = torch.optim.Adam(layer.parameters(), lr=spec.lr, weight_decay=spec.weight_decay)

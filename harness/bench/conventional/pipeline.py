@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from harness.suite.cell import AugmentationSpec
+from harness.spec.models import Augmentation
 
 
 class GaussianBlur:
@@ -32,7 +32,7 @@ class GaussianBlur:
         return image.filter(ImageFilter.GaussianBlur(radius=random.uniform(*self.sigma)))
 
 
-def transform(spec: AugmentationSpec, size: int, mean: Sequence[float], std: Sequence[float]) -> transforms.Compose:
+def transform(spec: Augmentation, size: int, mean: Sequence[float], std: Sequence[float]) -> transforms.Compose:
     """The random pipeline of one view, in the order of the W-MSE paper's code."""
     jitter = transforms.ColorJitter(spec.brightness, spec.contrast, spec.saturation, spec.hue)
     steps: list[object] = [transforms.RandomApply([jitter], p=spec.jitter_probability)]
@@ -75,7 +75,7 @@ class Views(Dataset[tuple[list[Tensor], int]]):
 def loader(
     pixels: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.int64],
-    spec: AugmentationSpec,
+    spec: Augmentation,
     size: int,
     mean: Sequence[float],
     std: Sequence[float],

@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 
 from harness.analysis.claims import Verdict
-from harness.analysis.frame import Record, gather
+from harness.analysis.frame import Record, planned_metrics
 from harness.analysis.report.page import Material
-from harness.store.result import Cost, CurvePoint, Failure, Result, Sample, pack_components
+from harness.spec.collapse import CollapseRule
+from harness.store.cell_result import CellResult, read_cell, sample_name
+from harness.store.records import Arrays, CurvePoint, Failure, Sample, pack_components
 from harness.suite.models import TableSpec
-from tests.analysis.conftest import Bench
+from tests.analysis.conftest import KNN5, Bench
 
 HOSTILE = "</script><script>alert(1)</script>"
 CONTROLS = {"untrained"}
+MONITORS = {"knn5": {**KNN5, "every_epochs": 1}}
 
 
 def sample(seed: int, images: int = 60) -> Sample:
@@ -33,13 +36,11 @@ def sample(seed: int, images: int = 60) -> Sample:
     )
 
 
-def run(bench: Bench, label: str, seed: int, accuracy: list[float], **more: Any) -> Result:
-    """A done run whose k-NN was read after each of its epochs; the last reading is its result, as in the store."""
-    trained, provenance = len(accuracy) > 1, more.pop("provenance", {})
+def run(bench: Bench, label: str, seed: int, accuracy: list[float], **more: Any) -> CellResult:
+    """A done run whose k-NN was read after each of its epochs; the last reading is its evaluation, as in the store."""
+    trained = len(accuracy) > 1
     collapsed, seconds = more.pop("collapsed", False), more.pop("seconds", 10.0)
-    flops = more.pop("flops", 1_000)
-    fields: dict[str, Any] = {"label": label, "seed": seed, "axes": {"seed": seed}, "batch_size": 10, "epochs": 3}
-    cell = bench.plan(**(fields | more)).cell
+    flops, metrics = more.pop("flops", 1_000), more.pop("metrics", {})
     points = [
         CurvePoint(epoch=e, step=5 * e, values={"loss": 3.0 / e, "lr": 0.1, "h_std": 0.5}, seconds=seconds * e / 3)
         for e in range(1, len(accuracy) + 1)
@@ -48,32 +49,29 @@ def run(bench: Bench, label: str, seed: int, accuracy: list[float], **more: Any)
         point.model_copy(update={"values": point.values | {"knn5_top1": value}})
         for point, value in zip(points[:-1], accuracy, strict=False)
     ] + points[-1:]
-    cost = Cost(
-        train_seconds=seconds if trained else 0.0,
-        evaluation_seconds=1.0,
-        steps=15 if trained else 0,
-        views_seen=300 if trained else 0,
-        views_per_second=None,
-        peak_memory_bytes=2**20,
-        encoder_flops_per_view=10,
-        train_flops=flops if trained else 0,
-        parameters=3,
-    )
-    diagnostics = {"collapsed": collapsed, "h_dimensions": 4.0, "h_std": 0.6, "h_rankme": 3.0}
-    diagnostics |= {"h_alignment": 0.2, "h_uniformity": -2.0, "h_spectrum": [8.0, 2.0, 1.0, 0.0]}
-    result = Result(
-        id=cell.id,
-        cell=cell,
-        status="done",
-        metrics={"linear_top1": accuracy[-1] + 2, "knn5_top1": accuracy[-1]},
-        diagnostics=diagnostics,
-        sample=sample(seed),
-        curves=tuple(points) if trained else (),
-        cost=cost,
-        provenance=bench.provenance(**provenance),
-    )
-    bench.store.save(result)
-    return result
+    fields: dict[str, Any] = {"label": label, "seed": seed, "axes": {"seed": seed}, "batch_size": 10, "epochs": 3}
+    fields |= {"monitors": MONITORS, "curve": points if trained else (), "seconds": seconds}
+    metrics = {"linear_top1": accuracy[-1] + 2, "knn5_top1": accuracy[-1]} | metrics
+    result = bench.done(metrics, **(fields | more))
+    described = result.description
+    assert described is not None
+    spread = {"h_dimensions": 4.0, "h_std": 0.01 if collapsed else 0.6, "h_rankme": 3.0, "h_scale": 0.25}
+    initial = {"h_scale": 1.5}
+    diagnostics = spread | {"h_alignment": 0.2, "h_uniformity": -2.0}
+    work = {"train_flops": flops if trained else 0, "diagnostics": diagnostics, "initial": initial if trained else {}}
+    bench.store.save_description(described.model_copy(update=work))
+    spectra = {"h": [8.0, 2.0, 1.0, 0.0], "initial_h": [4.0, 4.0, 1.0, 1.0]}
+    bench.store.save_arrays(result.id, "spectra", Arrays(id=result.id, spectra=spectra))
+    name = sample_name(result.cell.evaluations["linear"])
+    bench.store.save_arrays(result.id, name, Arrays(id=result.id, sample=sample(seed)))
+    if trained:
+        cost = result.pretraining.cost
+        assert cost is not None
+        known = cost.model_copy(update={"steps": 15, "views_seen": 300})
+        bench.store.save_pretraining(result.pretraining.model_copy(update={"cost": known}))
+    again = read_cell(bench.store, result.cell)
+    assert again is not None
+    return again
 
 
 def filled(root: Path) -> Material:
@@ -84,12 +82,14 @@ def filled(root: Path) -> Material:
         run(bench, "cheap", seed, [40.0 + seed, 45.0 + seed, 50.0 + 2 * seed], settings={"k": 1}, flops=500)
         run(bench, "flat", seed, [20.0, 20.0, 20.0 - seed], settings={"k": 2}, collapsed=True)
         run(bench, "random", seed, [30.0 + seed], method="untrained", settings={})
-    failed = bench.plan(label=HOSTILE, settings={"k": 3}, axes={"seed": 0}).cell
+    bench.failed("ValueError", HOSTILE, label=HOSTILE, settings={"k": 3}, axes={"seed": 0})
+    record = bench.store.pretraining(bench.planned[-1].cell.pretraining.id)
+    assert record is not None
     failure = Failure(kind="ValueError", message=HOSTILE, traceback=f"Traceback:\n  {HOSTILE}", epoch=1, step=7)
-    bench.store.save(Result(id=failed.id, cell=failed, status="failed", provenance=bench.provenance(), failure=failure))
+    bench.store.save_pretraining(record.model_copy(update={"failure": failure}))
     bench.skip("eight images are too few", label="skipped", settings={"k": 4})
     bench.plan(label="good", seed=3, settings={"k": 5}, axes={"seed": 3, "k": 5})
-    return material(gather(bench.expansion, bench.store))
+    return material(bench.records())
 
 
 def material(records: list[Record]) -> Material:
@@ -102,6 +102,9 @@ def material(records: list[Record]) -> Material:
         references=(),
         verdicts=(Verdict("good > cheap", "supported", ("good minus cheap: +2",), None),),
         controls=CONTROLS,
+        rule=CollapseRule(),
+        metrics=planned_metrics(records),
+        renamed={},
         classes={"cifar10": ("plane", "car", "bird")},
         files=(("toy.yaml", f"title: {HOSTILE}\n"),),
         command="toy.yaml --preset tiny",

@@ -2,7 +2,6 @@
 
 import pytest
 
-from harness.analysis.frame import gather
 from harness.analysis.report.answer import counts, sentence, standing, tally
 from harness.analysis.report.rows import rows_of
 from harness.analysis.statistics import paired_difference
@@ -15,7 +14,7 @@ def bench(tmp_path):
 
 
 def rows(bench):
-    return rows_of(gather(bench.expansion, bench.store), {"untrained"})
+    return rows_of(bench.records(), {"untrained"})
 
 
 def fill(bench, label, values, **fields):

@@ -2,10 +2,9 @@
 
 import pytest
 
-from harness.analysis.frame import gather
 from harness.analysis.report.curves import curve, measures_of, rounded, thinned
-from harness.analysis.report.rows import rows_of
-from tests.analysis.conftest import Bench
+from harness.analysis.report.rows import metrics_of, monitored, rows_of
+from tests.analysis.conftest import KNN5, LINEAR, Bench
 from tests.analysis.report.conftest import CONTROLS, run
 
 
@@ -15,7 +14,7 @@ def bench(tmp_path):
 
 
 def row(bench):
-    (found,) = rows_of(gather(bench.expansion, bench.store), CONTROLS)
+    (found,) = rows_of(bench.records(), CONTROLS)
     return found
 
 
@@ -43,6 +42,26 @@ def test_what_was_read_once_is_no_curve_and_accuracies_come_first(bench):
     assert curve(row(bench), "nothing") is None
 
 
+def test_the_last_reading_is_of_the_evaluation_that_asks_the_same_whatever_it_is_called(bench):
+    named = {"linear": LINEAR, "neighbours": KNN5}
+    run(bench, "w", 0, [40.0, 50.0, 61.0], evaluations=named, metrics={"neighbours_top1": 66.0})
+    assert curve(row(bench), "knn5_top1")["values"] == [[40.0, 50.0, 66.0]]
+
+
+def test_an_evaluation_of_a_monitors_name_that_asks_something_else_is_no_reading_of_it(bench):
+    other = {"linear": LINEAR, "knn5": KNN5 | {"label_fraction": 0.1}}
+    run(bench, "w", 0, [40.0, 50.0, 61.0], evaluations=other)
+    assert curve(row(bench), "knn5_top1")["values"] == [[40.0, 50.0]]
+
+
+def test_only_monitored_metrics_are_monitored(bench):
+    run(bench, "w", 0, [40.0, 50.0, 61.0])
+    run(bench, "none", 0, [30.0], method="untrained", settings={})
+    found = rows_of(bench.records(), CONTROLS)
+    assert (monitored(found), monitored(found[1:])) == (["knn5_top1"], [])
+    assert metrics_of(found) == ["linear_top1", "knn5_top1"]
+
+
 def test_only_epochs_that_every_seed_has(bench):
     run(bench, "w", 0, [40.0, 50.0, 61.0])
     run(bench, "w", 1, [42.0, 63.0], epochs=3)
@@ -51,8 +70,9 @@ def test_only_epochs_that_every_seed_has(bench):
 
 def test_seconds_unless_a_run_lacks_them(bench):
     result = run(bench, "w", 0, [40.0, 50.0, 61.0])
-    points = tuple(point.model_copy(update={"seconds": None}) for point in result.curves)
-    bench.store.save(result.model_copy(update={"curves": points}))
+    stored = bench.store.read_curve(result.id).record
+    points = tuple(point.model_copy(update={"seconds": None}) for point in stored.points)
+    bench.store.save_curve(stored.model_copy(update={"points": points}))
     assert curve(row(bench), "loss")["seconds"] == [None, None, None]
 
 

@@ -5,7 +5,6 @@ import random
 
 import pytest
 
-from harness.analysis.frame import gather
 from harness.analysis.report.frontier import fronts, pareto, reached, thresholds
 from harness.analysis.report.rows import rows_of
 from tests.analysis.conftest import Bench
@@ -40,7 +39,7 @@ def bench(tmp_path):
 
 
 def rows(bench):
-    return rows_of(gather(bench.expansion, bench.store), CONTROLS)
+    return rows_of(bench.records(), CONTROLS)
 
 
 def test_controls_and_rows_with_a_seed_missing_do_not_compete(bench):

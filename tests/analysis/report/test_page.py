@@ -86,7 +86,11 @@ def test_the_data_is_json_that_holds_every_row(read):
     good = data["rows"][0]
     assert good["metric"]["linear_top1"] == [73.0, 72.0, 74.0]  # 72, 73, 74
     assert good["curve"]["knn5_top1"]["values"] == [[50, 60, 70], [51, 61, 71], [52, 62, 72]]
-    assert good["spectrum"]["h"] == [1.0, 0.25, 0.125, 0.0]
+    assert good["spectrum"] == {"h": [1.0, 0.25, 0.125, 0.0], "initial_h": [1.0, 1.0, 0.25, 0.25]}
+    assert data["metrics"] == [
+        {"name": "linear_top1", "title": "linear top-1 %"},
+        {"name": "knn5_top1", "title": "5-NN %"},
+    ]
     assert data["controls"] == {"cifar10": 3}
     assert len(good["sample"]["xy"]) == 2 * len(good["sample"]["labels"]) == 120
 
@@ -96,12 +100,13 @@ def test_what_stands_on_it(read):
     assert "12 of 15 cells done, 1 failed, 1 pending, 1 skipped. Claims: 1 supported." in text
     assert "On cifar10, good has the highest linear top-1, 73.00 %" in text
     assert "✓ supported good > cheap" in text
-    assert "Last begun: epoch 1, step 7." in text
+    assert "Stage: training, last begun: epoch 1, step 7." in text
     assert "skipped 1: eight images are too few" in text
     assert "pending 1: it has not run" in text
     assert "good k=5, cifar10, seed 3" in text
     assert "toy.yaml --preset tiny" in text
     assert "3 of 3 runs collapsed" in text
+    assert "scale root mean square, at step 0 → at the end1.5 → 0.25" in text
     assert "cpu, 2 threads, host here" in text
 
 
@@ -117,15 +122,46 @@ def test_tables_are_tables_and_sections_are_named(read):
     assert all("scope" in attrs for tag, attrs in read.tags if tag == "th")
 
 
-def test_old_results_without_sample_curve_seconds_or_flops(tmp_path):
+def test_results_without_sample_curve_spectrum_or_flops(tmp_path):
     bench = Bench(tmp_path)
     result = bench.done({"linear_top1": 50.0}, label="old")
-    cost = result.cost.model_copy(update={"train_flops": None, "peak_memory_bytes": None})
-    bench.store.save(result.model_copy(update={"cost": cost}))
+    cost = result.pretraining.cost.model_copy(update={"peak_memory_bytes": None})
+    bench.store.save_pretraining(result.pretraining.model_copy(update={"cost": cost}))
+    bench.store.save_description(result.description.model_copy(update={"train_flops": None}))
     text = render(material(bench.records()))
     assert "No run that is done has recorded a sample of its embeddings" in text
     assert "No run that is done has recorded a curve." in text
     assert "not recorded" in text
+
+
+def test_metrics_are_called_as_the_suite_and_its_probes_call_them(tmp_path):
+    bench = Bench(tmp_path)
+    asked = {"few": {"probe": "knn", "k": 1, "label_fraction": 0.1}, "all": {"probe": "knn", "k": 1}}
+    bench.done({"few_top1": 40.0, "all_top1": 50.0}, label="a", evaluations=asked)
+    wanted = TableSpec(metrics=("all_top1", "few_top1"))
+    text = render(dataclasses.replace(material(bench.records()), specs=(wanted,)))
+    assert "On cifar10, a has the highest 1-NN (all), 50.00 %" in text
+    assert text.index("<span>1-NN % (all)</span>") < text.index("<span>1-NN %</span>")
+
+
+def test_a_suite_that_evaluates_nothing_has_its_costs(tmp_path):
+    bench = Bench(tmp_path)
+    bench.done({}, label="a", evaluations={})
+    text = render(dataclasses.replace(material(bench.records()), specs=()))
+    assert "1 of 1 cells done." in text
+    assert "51,200" in text
+
+
+def test_stages_that_failed_and_stages_to_do_are_told_apart(tmp_path):
+    bench = Bench(tmp_path)
+    bench.done({"linear_top1": 50.0}, label="a", failing={"knn5": "no memory"}, settings={"k": 1})
+    bench.done({"linear_top1": 50.0}, label="b", to_do=["knn5"], settings={"k": 2})
+    reader = Reader()
+    reader.feed(render(material(bench.records())))
+    text = " ".join("".join(reader.text).split())
+    assert "failed a, cifar10, seed 0: RuntimeError: no memory Stage: evaluation knn5." in text
+    assert "pending 1: to do: knn5b, cifar10, seed 0" in text
+    assert "highest linear top-1, 50.00 %" in text  # what was measured stands
 
 
 def test_what_a_sweep_left(toy, page, read):

@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from harness.analysis.report.projection import SCALE, Projections, project
-from harness.store.result import Sample, pack_components
+from harness.store.records import Sample, pack_components
 from tests.analysis.report.conftest import sample
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.analysis.frame import gather
 from harness.analysis.report.rows import rows_of
 from harness.analysis.report.summaries import cost_table, curve_tables, panel, waits
+from harness.spec.collapse import CollapseRule
 from tests.analysis.conftest import Bench
 from tests.analysis.report.conftest import CONTROLS, run
 
@@ -16,7 +16,7 @@ def rows(tmp_path):
     run(bench, "dear", 1, [42.0, 52.0, 66.0], settings={"k": 0}, flops=int(2e12), seconds=15.0)
     run(bench, "cheap", 0, [30.0, 35.0, 41.0], settings={"k": 1}, flops=int(1e12), seconds=15.0)
     run(bench, "random", 0, [20.0], method="untrained", settings={})
-    return rows_of(gather(bench.expansion, bench.store), CONTROLS)
+    return rows_of(bench.records(), CONTROLS)
 
 
 def test_curves_are_means_at_their_epochs(rows):
@@ -47,9 +47,15 @@ def test_the_wait_for_an_accuracy(rows):
 
 
 def test_a_panel_of_diagnostics(rows):
-    found = panel(rows[0], 0)
+    found = panel(rows[0], 0, CollapseRule(min_std=0.2))
     lines = {title: texts for title, _, texts in found["lines"]}
     assert lines["std × √D"] == ["0.6", "–"]
     assert lines["dimensions D"] == ["4", "–"]
-    assert (found["condition"], found["spectrum"], found["collapsed"]) == (False, True, "")
-    assert found["rule"].startswith("std x sqrt(D) of the normalised features below 0.1, or RankMe below 5 % of D")
+    assert lines["scale"] == ["1.5 → 0.25", "–"]  # at step 0, and at the end
+    assert (found["condition"], found["spectrum"], found["initial"], found["collapsed"]) == (False, True, True, "")
+    assert found["rule"].startswith("std x sqrt(D) of the normalised features below 0.2, or RankMe below 5 % of D")
+
+
+def test_what_is_not_trained_has_its_scale_at_the_end_alone(rows):
+    lines = {title: texts for title, _, texts in panel(rows[2], 2, CollapseRule())["lines"]}
+    assert lines["scale"] == ["0.25", "–"]

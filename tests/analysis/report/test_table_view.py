@@ -2,7 +2,9 @@
 
 import pytest
 
-from harness.analysis.report.table_view import view
+from harness.analysis.entries import headings_in
+from harness.analysis.report.table_view import laid_across, view
+from harness.analysis.tables import build
 from harness.suite.models import TableSpec
 from tests.analysis.conftest import Bench
 
@@ -15,12 +17,13 @@ def bench(tmp_path):
 def fill(bench, label, values, dataset="cifar10", **fields):
     for seed, value in enumerate(values):
         own = {"settings": {"k": label}, "axes": {"seed": seed}, "dataset": {"name": dataset}} | fields
-        bench.done({"linear_top1": value}, label=label, seed=seed, **own)
+        bench.done({"linear_top1": value, "knn5_top1": value}, label=label, seed=seed, **own)
 
 
 def shown(bench, **spec):
     wanted = TableSpec(**({"metrics": ("linear_top1",), "cost": ("views_seen",)} | spec))
-    return view("Title", wanted, bench.records(), (), {"untrained"})
+    records = bench.records()
+    return view("Title", build("Title", [laid_across(wanted)], records, controls={"untrained"}), headings_in(records))
 
 
 def column(table, title):
@@ -71,3 +74,17 @@ def test_what_is_missing_failed_or_collapsed_is_marked_and_has_no_mean(bench):
     assert (first.text, first.marks) == ("1 of 3", (("failed", "1 failed"), ("missing", "1 pending")))
     assert (flat.text, flat.marks) == ("2 of 2", (("collapsed", "collapsed"),))
     assert [item.text for item in column(table, "linear top-1 %")] == ["–", "10.50 ± 0.71"]
+
+
+def test_without_metrics_of_its_own_it_shows_the_first_of_each_evaluation(bench):
+    fill(bench, "a", [80.0])
+    table = shown(bench, metrics=())
+    assert table.metrics == ("linear_top1", "knn5_top1")
+    assert [column.title for column in table.columns] == ["method", "runs", "linear top-1 %", "5-NN %", "views seen"]
+
+
+def test_an_accuracy_is_there_before_the_other_evaluations_are(bench):
+    bench.done({"linear_top1": 80.0}, label="a", to_do=["knn5"])
+    table = shown(bench)
+    assert [item.text for item in column(table, "linear top-1 %")] == ["80.00"]
+    assert [(item.text, item.marks) for item in column(table, "runs")] == [("0 of 1", (("missing", "1 pending"),))]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from harness.bench.conventional.pipeline import closing, endless, loader, pause, resume
-from harness.suite.cell import AugmentationSpec
+from harness.spec.models import Augmentation
 
 
 def source(workers, channels=3, images=8):
     pixels = np.random.default_rng(0).integers(0, 256, (images, 12, 12, channels), dtype=np.uint8)
-    spec = AugmentationSpec(blur_probability=0.5, solarise_probability=0.5)
+    spec = Augmentation(blur_probability=0.5, solarise_probability=0.5)
     mean, std = (0.5,) * channels, (0.25,) * channels
     labels = np.arange(images)
     return loader(pixels, labels, spec, 8, mean, std, views=3, batch_size=4, workers=workers)

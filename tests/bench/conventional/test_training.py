@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from harness.backbones import build_encoder, feature_size
+from harness.backbones import build_encoder
 from harness.bench.conventional.pipeline import closing, endless, loader, pause, resume
 from harness.bench.conventional.training import NETWORKS, Trainer
-from harness.suite.cell import AugmentationSpec, BackboneSpec
+from harness.spec.models import Augmentation, Backbone
 from methods import catalogue
 
 IMAGES = 128  # one sub-batch: which image is in which slice then changes nothing
-BACKBONE = BackboneSpec(stem="small_max_pool", width=4)
+BACKBONE = Backbone(stem="small_max_pool", width=4)
+FEATURES = 8 * 4  # of the last stage
 
 
 def encoder():
@@ -22,7 +23,7 @@ def ours(name):
     entry = catalogue()[name]
     network = encoder()
     torch.manual_seed(1)
-    return entry.build(entry.settings(), network, feature_size(network), 10).train()
+    return entry.builder()(entry.settings(), network, FEATURES, 10).train()
 
 
 def trained(module):
@@ -31,7 +32,7 @@ def trained(module):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_same_loss_and_gradients(name):
-    method, network = ours(name), NETWORKS[name](encoder(), feature_size(encoder())).train()
+    method, network = ours(name), NETWORKS[name](encoder(), FEATURES).train()
     with torch.no_grad():
         for mine, theirs in zip(network.parameters(), method.parameters(), strict=True):
             mine.copy_(theirs)
@@ -47,7 +48,7 @@ def test_the_same_loss_and_gradients(name):
 
 
 def test_byols_target_follows():
-    network = NETWORKS["byol"](encoder(), feature_size(encoder()))
+    network = NETWORKS["byol"](encoder(), FEATURES)
     slow, fast = network.target_head[0].weight, network.head[0].weight
     with torch.no_grad():
         fast.add_(1.0)
@@ -59,11 +60,9 @@ def test_byols_target_follows():
 def test_a_step_trains_on_the_loaders_views():
     pixels = np.random.default_rng(0).integers(0, 256, (2 * IMAGES, 8, 8, 3), dtype=np.uint8)
     labels = np.zeros(len(pixels), dtype=np.int64)
-    source = loader(
-        pixels, labels, AugmentationSpec(), 8, (0.5,) * 3, (0.25,) * 3, views=2, batch_size=IMAGES, workers=1
-    )
+    source = loader(pixels, labels, Augmentation(), 8, (0.5,) * 3, (0.25,) * 3, views=2, batch_size=IMAGES, workers=1)
     batches = endless(source)
-    network = NETWORKS["w_mse"](encoder(), feature_size(encoder()))
+    network = NETWORKS["w_mse"](encoder(), FEATURES)
     before = network.head[0].weight.clone()
     trainer = Trainer(network, batches, torch.device("cpu"), 1e-3)
     try:

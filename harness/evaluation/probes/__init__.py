@@ -1,0 +1,103 @@
+"""The questions that may be asked of an encoder, a file each. Owns their contract and discovery; imports no torch.
+
+A file of this folder, or of an installed distribution (entry point group `ssl_harness.probes`), ends with
+`PROBE = ProbeEntry(...)`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.spec.identity import Frozen
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+GROUP = "ssl_harness.probes"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a probe."""
+
+    name: str
+    """Such as `top1`: a suite's `knn5` with this metric is `knn5_top1`."""
+    title: str
+    """As tables head it."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Features of one split and their labels."""
+
+    features: Tensor
+    """(N, F) float32."""
+    labels: Tensor
+    """(N,) int64 in [0, classes), on any device."""
+
+
+@dataclass
+class Answer:
+    """What a probe found."""
+
+    hits: dict[str, Tensor] = field(default_factory=dict)
+    """Per metric, (M,) bool: whether each scored image is right, in their order. The metric is their mean, in per
+    cent."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What else there is to say, as JSON holds it."""
+
+
+Run = Callable[[Any, Labelled, Labelled, int, int], Answer]
+"""(settings, train, scored, classes, seed) -> answer."""
+
+
+@dataclass(frozen=True)
+class ProbeEntry:
+    """A probe as suites and evaluation find it."""
+
+    name: str
+    """As written in a suite."""
+    summary: str
+    """One line for `harness list probes`."""
+    settings: type[Frozen]
+    metrics: Callable[[Any, int | None], tuple[Metric, ...]]
+    """(settings, number of classes or None where it is not known) -> what it measures, the first above all."""
+    run: Run
+    """Imports torch when it is called."""
+    draws: bool = False
+    """Whether anything in it is drawn: if not, one evaluation serves all seeds."""
+    needed_images: Callable[[Any], int] = lambda settings: 1
+    """(settings) -> the fewest training images it works with."""
+
+
+@cache
+def probes() -> dict[str, ProbeEntry]:
+    """Every probe by name, the built-in ones first."""
+    found: dict[str, ProbeEntry] = {}
+    for info in pkgutil.iter_modules(__path__):
+        entry: ProbeEntry = importlib.import_module(f"{__name__}.{info.name}").PROBE
+        found[entry.name] = entry
+    for registered in metadata.entry_points(group=GROUP):
+        entry = registered.load()
+        if entry.name in found:
+            raise ValueError(f"the probe {entry.name!r} of {registered.value} has a name that is taken")
+        found[entry.name] = entry
+    return found
+
+
+def probe_sources() -> dict[str, Path]:
+    """The file of each probe, by name."""
+    found = {info.name: Path(__file__).parent / f"{info.name}.py" for info in pkgutil.iter_modules(__path__)}
+    for registered in metadata.entry_points(group=GROUP):
+        spec = importlib.util.find_spec(registered.module)
+        if spec is not None and spec.origin is not None:
+            found[registered.name] = Path(spec.origin)
+    return found
