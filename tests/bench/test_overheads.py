@@ -29,7 +29,7 @@ def test_a_suite_that_fails_is_no_measurement(tmp_path, machine):
 
     cells = ShortCells(tmp_path, machine, QUICK)
     cells.methods["w_mse"] = dataclasses.replace(cells.methods["w_mse"], build=breaks)
-    with pytest.raises(RuntimeError, match="a cell of the suite did not end: ZeroDivisionError: a fault"):
+    with pytest.raises(RuntimeError, match="a cell of the suite did not end: training: ZeroDivisionError: a fault"):
         cells.turn()
 
 
