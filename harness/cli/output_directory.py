@@ -38,8 +38,8 @@ def claim(directory: Path, suite: Suite, results: Path) -> None:
     """Note in a suite's directory whose it is. StoreError if that cannot be written."""
     from harness.store.atomic import write_text
 
-    if _owner(directory) != (own := _own(suite, results)):
-        write_text(directory / OWNER, json.dumps(own) + "\n")
+    if not _owner(directory):
+        write_text(directory / OWNER, json.dumps(_own(suite, results)) + "\n")
 
 
 def _own(suite: Suite, results: Path) -> dict[str, str]:

@@ -137,6 +137,15 @@ def test_two_suites_of_one_name_never_share_their_tables(harness, ran, tmp_path)
     assert (results / "toy" / "table.md").read_bytes() == table
 
 
+def test_tables_made_again_after_everything_was_moved_leave_the_note_of_their_owner_as_it_is(harness, ran, tmp_path):
+    directory, *_ = ran
+    shutil.copytree(directory, tmp_path / "moved")
+    suite, results = tmp_path / "moved" / "toy.yaml", tmp_path / "moved" / "results"
+    before = (results / "toy" / "suite.json").read_bytes()
+    assert harness("table", suite, "--results", results)[0] == 0
+    assert (results / "toy" / "suite.json").read_bytes() == before
+
+
 LOOKING = {
     "plan": ["plan", "SUITE"],  # of backbones that were tried before
     "status": ["status", "SUITE"],
