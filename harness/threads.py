@@ -1,19 +1,14 @@
-"""Work shared by the threads of this process. Owns how a job of many blocks is split among them, and threads that each
-keep a number of cores of their own; knows nothing of what is computed."""
+"""Work shared by the threads of this process. Owns how a job of many blocks is split among them; knows nothing of what
+is computed."""
 
 from __future__ import annotations
 
 import os
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-import torch
-
-SWITCH_SECONDS = 0.0002
 PIECES_PER_THREAD = 4  # so that a thread that is held up leaves its work to the others
 
 
@@ -42,25 +37,3 @@ def share(work: Callable[[int, int], None], blocks: int, threads: int) -> None:
 def _helpers(process: int) -> ThreadPoolExecutor:
     """Threads do not survive a fork, so each process has its own."""
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="share")
-
-
-def streams(count: int, threads: int) -> ThreadPoolExecutor:
-    """`count` threads in each of which torch computes with `threads` cores; the same ones at every call. Where another
-    holds the interpreter's lock they ask for it after a fifth of a millisecond, not after Python's five."""
-    sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
-    return _streams(count, threads, os.getpid())
-
-
-@cache
-def _streams(count: int, threads: int, process: int) -> ThreadPoolExecutor:
-    everywhere = torch.get_num_threads()
-
-    def begin() -> None:
-        torch.get_num_threads()  # a thread takes over the process's number when it first asks, and keeps its own then
-        torch.set_num_threads(threads)
-
-    pool = ThreadPoolExecutor(count, thread_name_prefix="stream", initializer=begin)
-    barrier = threading.Barrier(count)
-    list(pool.map(lambda _: barrier.wait(), range(count)))
-    torch.set_num_threads(everywhere)  # of this thread, and of those that have never asked
-    return pool

@@ -16,7 +16,6 @@ from harness.data.images import Images
 from harness.data.views import ViewStream
 from harness.engines.cost import step_flops
 from harness.spec.models import Augmentation, Backbone, Input, Optimiser, Pretraining, Schedule, Source, TrainingSpec
-from harness.training.compiled import compile_encoders
 from harness.training.networks import build_networks
 from harness.training.trainer import Hooks, Interrupted, Progress, Trainer
 from methods import catalogue
@@ -153,9 +152,8 @@ class SteppedTrainer:
             training.stream(machine),
             machine.device,
             replace(hooks, should_stop=self._after_a_step),
+            compile="auto",
         )
-        shape = (training.images, training.input.channels, training.size, training.size)
-        compile_encoders(method, shape, precision, machine.device, "auto")
         self._times: list[float] = []
         self._wanted = 0
 

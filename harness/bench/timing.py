@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import torch
 
+from harness.accelerate.precision import PrecisionError
 from harness.bench.row import Machine, Row, Setup, Side, Unavailable
 from harness.memory import give_back_freed_memory, peak_bytes, reset_peak
-from harness.training.precision import PrecisionError
 
 PAIRS = 7  # of turns, if they fit into the row's time
 LEAST_PAIRS = 3

@@ -58,6 +58,7 @@ FAILED, INTERRUPTED = 1, 130
     show_default=True,
     help="torch.compile for the encoders; auto: on CUDA. Without it runs are only slower.",
 )
+@click.option("--plain", is_flag=True, help="Train without our CPU kernels: slower, for comparison.")
 @click.option(
     "--drop-encoders",
     is_flag=True,
@@ -77,6 +78,7 @@ def command(
     rerun_stale: bool,
     checkpoint_seconds: float,
     compile_encoders: Literal["auto", "on", "off"],
+    plain: bool,
     drop_encoders: bool,
     retrain_for_curves: bool,
 ) -> None:
@@ -96,6 +98,7 @@ def command(
         threads,
         checkpoint_seconds,
         compile_encoders,
+        plain,
         keep_encoders=not drop_encoders,
         curves_of_finished=retrain_for_curves,
     )

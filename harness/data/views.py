@@ -64,7 +64,7 @@ class ViewStream:
                 f"{len(images)} training images do not fill one batch of {batch_size}. Use a batch_size "
                 f"of at most {len(images)}, or more images (train_images, validation_fraction)"
             )
-        self._input, self._augmentation = input, augmentation
+        self.input, self._augmentation = input, augmentation
         self._views, self._batch_size, self._seed = views, batch_size, seed
         self._device = torch.device(device)
         self._workers = workers
@@ -89,7 +89,7 @@ class ViewStream:
                 rows = order[step * size : (step + 1) * size]
                 yield self._augmented(self._source, rows, stream(self._seed, "augment", epoch, step))
         else:
-            work = ViewWork(self._source, self._input, self._augmentation, self._views, self._seed)
+            work = ViewWork(self._source, self.input, self._augmentation, self._views, self._seed)
             yield from work.views(epoch, steps, order, size, self._device, self._workers)
 
     def _augmented(self, packed: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -99,7 +99,7 @@ class ViewStream:
         if packed.device.type != self._device.type:
             packed = packed.index_select(0, rows).to(self._device, non_blocking=True)
             rows = torch.arange(len(rows))
-        size, mean, std = self._input.size, self._input.mean, self._input.std
+        size, mean, std = self.input.size, self.input.mean, self.input.std
         augmented = augment(packed, drawn, size, mean, std, rows.repeat(self._views))
         return augmented.view(self._views, len(rows), *augmented.shape[1:])
 

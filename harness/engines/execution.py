@@ -25,6 +25,8 @@ class Execution:
     checkpoint_seconds: float = 120.0
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether encoders go through torch.compile; `auto` does on CUDA."""
+    plain: bool = False
+    """Whether training does without `harness/accelerate/`: slower, for comparison."""
     keep_encoders: bool = True
     """Whether encoders stay on the disk once all that was asked of them is answered."""
     curves_of_finished: bool = False

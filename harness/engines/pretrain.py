@@ -32,7 +32,6 @@ from harness.store.records import (
 )
 from harness.store.store import CURVES, TRAINING_CURVE, Store
 from harness.training.checkpoints import CheckpointError, from_bytes
-from harness.training.compiled import compile_encoders
 from harness.training.networks import build_networks
 from harness.training.trainer import Hooks, Progress, Tally, Trainer
 from methods.entry import MethodEntry
@@ -130,11 +129,20 @@ class PretrainingRun:
             code=self._code(),
             checkpoint_seconds=context.execution.checkpoint_seconds,
         )
-        trainer = Trainer(training, spec.seed, spec.id, method, views, self.device, hooks)
+        execution = context.execution
+        trainer = Trainer(
+            training,
+            spec.seed,
+            spec.id,
+            method,
+            views,
+            self.device,
+            hooks,
+            plain=execution.plain,
+            compile=execution.compile,
+        )
         self._resume(trainer)
         self.tally = trainer.tally
-        shape = (training.batch_size, spec.input.channels, spec.input.size, spec.input.size)
-        compile_encoders(method, shape, training.precision, self.device, context.execution.compile)
         meter = None if self.tally.resumed else energy_meter(self.device)
         self.tally = trainer.run()
         self.joules = self._energy(meter)
@@ -169,8 +177,10 @@ class PretrainingRun:
 
     def _code(self) -> str:
         """Which code trains, as checkpoints note it."""
-        parts = self.context.code.of_training(self.spec.method, self.context.execution.device_name())
-        return " ".join(f"{name} {digest}" for name, digest in sorted(parts.items()))
+        execution = self.context.execution
+        parts = self.context.code.of_training(self.spec.method, execution.device_name())
+        code = " ".join(f"{name} {digest}" for name, digest in sorted(parts.items()))
+        return f"{code} plain" if execution.plain else code
 
     def _store_weights(self, networks: Networks) -> EncoderFile | None:
         store, id_ = self.context.store, self.spec.id

@@ -33,29 +33,29 @@ _ENCODER = ("backbones.py", "streams.py")
 _CPU_AUGMENTATION = ("data/fused.py", "data/kernels.py")
 _CUDA_AUGMENTATION = ("data/blur.py", "data/colour.py", "data/plan.py", "data/resize.py", "data/tensors.py")
 _CPU_TRAINING = (
-    "memory.py",
     "threads.py",
-    "training/convolutions.py",
-    "training/flat.py",
-    "training/fused_mlp.py",
-    "training/fused_norm.py",
-    "training/fused_resnet.py",
-    "training/norm_gradients.py",
-    "training/norm_kernels.py",
-    "training/pixel_kernels.py",
-    "training/side_by_side.py",
+    "accelerate/cpu/convolutions.py",
+    "accelerate/cpu/flat.py",
+    "accelerate/cpu/norm.py",
+    "accelerate/cpu/norm_gradients.py",
+    "accelerate/cpu/norm_kernels.py",
+    "accelerate/cpu/pixel_kernels.py",
+    "accelerate/cpu/resnet.py",
+    "accelerate/cpu/side_by_side.py",
+    "accelerate/cpu/threads.py",
 )
-_CUDA_TRAINING = ("training/compiled.py",)
+_CUDA_TRAINING = ("accelerate/cuda/compiled.py",)
 _TRAINING = (
+    "accelerate/__init__.py",
+    "accelerate/precision.py",
     "engines/pretrain.py",
     "training/checkpoints.py",
     "training/networks.py",
     "training/optimisers.py",
-    "training/precision.py",
     "training/schedules.py",
     "training/trainer.py",
 )
-_FEATURES = ("evaluation/arithmetic.py", "evaluation/features.py", "training/networks.py", "training/precision.py")
+_FEATURES = ("evaluation/arithmetic.py", "evaluation/features.py", "training/networks.py")
 _EVALUATION = ("engines/evaluate.py", "evaluation/evaluate.py")
 _DESCRIPTION = ("engines/cost.py", "engines/describe.py", "evaluation/collapse.py")
 

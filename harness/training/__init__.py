@@ -1,1 +1,1 @@
-"""The one trainer: loop, optimisers, schedules, precision, checkpoints."""
+"""The one trainer: loop, optimisers, schedules, checkpoints."""

@@ -14,18 +14,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from harness.accelerate import Wish, prepare
+from harness.accelerate.precision import autocast, check_precision, gradient_scaler
 from harness.data.views import Batch, ViewStream
-from harness.memory import keep_freed_memory
 from harness.spec.models import TrainingSpec
 from harness.store.records import CurvePoint
 from harness.streams import stream, stream_seed
 from harness.training.checkpoints import BackgroundWriter, CheckpointError, State
-from harness.training.fused_mlp import fuse_heads
-from harness.training.fused_resnet import fuse_normalisation
 from harness.training.optimisers import build_optimiser
-from harness.training.precision import autocast, check_precision, gradient_scaler
 from harness.training.schedules import set_lr
-from harness.training.side_by_side import side_by_side
 from methods.method import Method
 
 
@@ -101,11 +98,15 @@ class Trainer:
         views: ViewStream,
         device: torch.device,
         hooks: Hooks,
+        *,
+        plain: bool = False,
+        compile: Wish = "off",
     ) -> None:
         """
         Args:
             seed: of dropout and of the method's own draws; the views have theirs.
             run_id: of the pretraining, which its checkpoints name.
+            plain, compile: as `prepare` has them.
 
         Raises:
             PrecisionError: the device lacks the precision.
@@ -113,12 +114,8 @@ class Trainer:
         check_precision(spec.precision, device)
         self.spec, self.seed, self.run_id = spec, seed, run_id
         self.views, self.device, self.hooks = views, device, hooks
-        self.method = method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if device.type == "cpu":
-            keep_freed_memory()
-            fuse_normalisation(self.method)
-            fuse_heads(self.method)
-            self.method.encode_views = side_by_side
+        prepared = prepare(method, spec, views.input, device, plain=plain, compile=compile)
+        self.method, self.method.encode_views = prepared.method, prepared.encode
         self.optimiser = build_optimiser(method, spec.optimiser)
         self.scaler = gradient_scaler(spec.precision, device)
         self.tally = Tally()

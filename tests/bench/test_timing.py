@@ -5,9 +5,9 @@ import time
 import pytest
 import torch
 
+from harness.accelerate.precision import PrecisionError
 from harness.bench.row import MILLISECONDS, SHARE, VIEWS, Row, Side, Target, Unavailable
 from harness.bench.timing import LEAST_PAIRS, PAIRS, measure
-from harness.training.precision import PrecisionError
 
 
 def row(ours, conventional=None, unit=VIEWS, **choices):

@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from harness.accelerate.precision import autocast
 from harness.spec.models import Precision
-from harness.training.precision import autocast
 from methods.method import Method
 
 Wish = Literal["auto", "on", "off"]

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from harness.accelerate.cpu import norm_gradients as gradients
+from harness.accelerate.cpu import norm_kernels as kernels
+from harness.accelerate.cpu.flat import as_flat, is_flat, memory
 from harness.threads import share
-from harness.training import norm_gradients as gradients
-from harness.training import norm_kernels as kernels
-from harness.training.flat import as_flat, is_flat, memory
 
 LANES = 2048  # about how many values the innermost loop runs over: a page of bfloat16
 BLOCK = 1 << 16  # about how many values are added up in float32, before float64 takes over

@@ -1,4 +1,4 @@
-"""The views of a batch through a fused encoder on a CPU, side by side: each view alone, on cores of its own.
+"""The views of a batch through an encoder on a CPU, side by side: each view alone, on cores of its own.
 
 Owns when that is possible, the replicas that keep the views' batch statistics apart, and what autograd is told.
 Between views nothing is shared but the weights, since BatchNorm's scope in the encoder is a view. So threads that
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -18,36 +19,49 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from harness.threads import streams
-from harness.training.fused_resnet import is_fused_throughout
+from harness.accelerate.cpu.resnet import can_be_fused, fused
+from harness.accelerate.cpu.threads import streams
 from methods.method import one_by_one
 
-_replicas: WeakKeyDictionary[nn.Module, list[nn.Module]] = WeakKeyDictionary()
 
+class SideBySide:
+    """As `one_by_one`: features (d, N, F) of views (d, N, C, H, W); that itself for encoders that cannot be fused."""
 
-def side_by_side(encoder: nn.Module, views: Tensor) -> Tensor:
-    """As `one_by_one`: features (d, N, F) of views (d, N, C, H, W); that itself wherever views cannot run apart."""
-    threads = torch.get_num_threads()
-    count = min(len(views), threads)
-    if count < 2 or views.requires_grad or views.device.type != "cpu" or not is_fused_throughout(encoder):
-        return one_by_one(encoder, views)
-    run = _Run(encoder, views, count, threads // count)
-    if torch.is_grad_enabled() and run.weights:
-        outputs: tuple[Tensor, ...] = _Encode.apply(run, *run.weights)
-    else:
-        outputs = run.forward()
-    _take_over_statistics(encoder, run.replicas)
-    return torch.stack(outputs)
+    def __init__(self) -> None:
+        self._replicas: WeakKeyDictionary[nn.Module, list[nn.Module]] = WeakKeyDictionary()
+
+    def __call__(self, encoder: nn.Module, views: Tensor) -> Tensor:
+        if views.device.type != "cpu" or not can_be_fused(encoder):
+            return one_by_one(encoder, views)
+        threads = torch.get_num_threads()
+        count = min(len(views), threads)
+        if count < 2 or views.requires_grad:
+            return torch.stack([fused(encoder, view) for view in views.unbind(0)])
+        run = _Run(encoder, self._replicas_of(encoder, len(views)), views, streams(count, threads // count))
+        if torch.is_grad_enabled() and run.weights:
+            outputs: tuple[Tensor, ...] = _Encode.apply(run, *run.weights)
+        else:
+            outputs = run.forward()
+        _take_over_statistics(encoder, run.replicas)
+        return torch.stack(outputs)
+
+    def _replicas_of(self, encoder: nn.Module, views: int) -> list[nn.Module]:
+        """The encoder once for every view: the same weights, and buffers that take the statistics of a batch
+        unmixed."""
+        known = self._replicas.get(encoder, [])
+        if len(known) < views or any(
+            mine is not theirs for mine, theirs in zip(encoder.parameters(), known[0].parameters(), strict=True)
+        ):
+            known = self._replicas[encoder] = [_replica(encoder) for _ in range(views)]
+        return known[:views]
 
 
 class _Run:
     """One forward pass of a batch's views and, on request, the backward pass."""
 
-    def __init__(self, encoder: nn.Module, views: Tensor, count: int, threads: int) -> None:
-        self.views = views.unbind(0)
-        self.replicas = _replicas_of(encoder, len(views))
+    def __init__(self, encoder: nn.Module, replicas: list[nn.Module], views: Tensor, pool: Executor) -> None:
+        self.views, self.replicas, self.pool = views.unbind(0), replicas, pool
         self.weights = [weight for weight in encoder.parameters() if weight.requires_grad]
-        self.pool = streams(count, threads)
         self.autocast = (torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu"))
         self.outputs: list[Tensor] = []
 
@@ -86,8 +100,7 @@ class _Run:
         # casts of weights are not kept for other views: they would join the graphs
         casts = torch.autocast("cpu", dtype=dtype, enabled=enabled, cache_enabled=False)
         with torch.set_grad_enabled(graph), casts:
-            output: Tensor = self.replicas[view](self.views[view])
-        return output
+            return fused(self.replicas[view], self.views[view])
 
     def _gradients(self, view: int, of_output: Tensor) -> tuple[Tensor | None, ...]:
         return torch.autograd.grad(self.outputs[view], self.weights, of_output, allow_unused=True)
@@ -105,17 +118,6 @@ class _Encode(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         return None, *ctx.run.backward(gradients)
-
-
-def _replicas_of(encoder: nn.Module, views: int) -> list[nn.Module]:
-    """The encoder once for every view: the same weights, and buffers that take the statistics of a batch unmixed."""
-    known = _replicas.get(encoder, [])
-    if len(known) < views or any(
-        mine is not theirs for mine, theirs in zip(encoder.parameters(), known[0].parameters(), strict=True)
-    ):
-        known = [_replica(encoder) for _ in range(views)]
-        _replicas[encoder] = known
-    return known[:views]
 
 
 def _replica(encoder: nn.Module) -> nn.Module:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.training.compiled import CompileWarning, compile_encoders
+from harness.accelerate.cuda.compiled import CompileWarning, compile_encoders
 from methods.method import Method
 
 CPU = torch.device("cpu")

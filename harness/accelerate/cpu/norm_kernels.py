@@ -5,7 +5,7 @@ file it stands in changes: whoever changes what is shared touches the other file
 array of activations is flat, one channel after the other: bfloat16 as its bits in uint16, float32 as it is. Arrays of
 channels are float32 and tiled to a `width` of several times C, so that the innermost loop is long. The work is cut
 into blocks whose size depends on nothing but C: sums come out the same whatever the number of threads. Never checks its
-input (see `fused_norm.py`): a wrong size reads foreign memory.
+input (see `norm.py`): a wrong size reads foreign memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from numba.core import types
 from numba.extending import intrinsic, overload
 
-from harness.training.flat import Activations
+from harness.accelerate.cpu.flat import Activations
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

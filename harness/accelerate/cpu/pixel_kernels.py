@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from harness.training.flat import Activations
-from harness.training.norm_kernels import apart, inner, kept
+from harness.accelerate.cpu.flat import Activations
+from harness.accelerate.cpu.norm_kernels import apart, inner, kept
 
 
 @inner

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from harness.accelerate.cpu import pixel_kernels as kernels
+from harness.accelerate.cpu.flat import as_flat, memory
 from harness.threads import share
-from harness.training import pixel_kernels as kernels
-from harness.training.flat import as_flat, memory
 
 TAPS = 9  # weights of a 3x3 kernel between two channels
 SMALL, TINY = 4, 2  # pixels a side: of maps whose weights get their gradient by columns, of maps dense in float32

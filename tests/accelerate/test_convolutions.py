@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from harness.training import convolutions
-from harness.training.convolutions import _Columns, _Dense, _form, _Subsampled, convolve
+from harness.accelerate.cpu import convolutions
+from harness.accelerate.cpu.convolutions import _Columns, _Dense, _form, _Subsampled, convolve
 
 BFLOAT16, FLOAT32 = torch.bfloat16, torch.float32
 # channels in, out, pixels a side, kernel, stride[, images]

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.training.flat import Activations
-from harness.training.norm_kernels import ZERO, Doubles, Floats, apart, fold, get, inner, kept, put, total
+from harness.accelerate.cpu.flat import Activations
+from harness.accelerate.cpu.norm_kernels import ZERO, Doubles, Floats, apart, fold, get, inner, kept, put, total
 
 
 @inner
