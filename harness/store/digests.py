@@ -36,6 +36,7 @@ _CPU_TRAINING = (
     "threads.py",
     "accelerate/cpu/convolutions.py",
     "accelerate/cpu/flat.py",
+    "accelerate/cpu/memory.py",
     "accelerate/cpu/norm.py",
     "accelerate/cpu/norm_gradients.py",
     "accelerate/cpu/norm_kernels.py",

@@ -53,9 +53,10 @@ def norm_add_act(x: Tensor, norm: nn.Module, shortcut: Tensor, plain_shortcut: T
 
 
 def fits(x: Tensor, norm: nn.Module) -> bool:
-    """Whether the compiled loops can do what `norm` would do with x (N, C, H, W) or (N, C)."""
+    """Whether the compiled loops can do what `norm` would do with x (N, C, H, W)."""
     return (
-        type(norm) is {4: nn.BatchNorm2d, 2: nn.BatchNorm1d}.get(x.dim())
+        type(norm) is nn.BatchNorm2d
+        and x.dim() == 4
         and norm.training
         and norm.affine
         and norm.momentum is not None
