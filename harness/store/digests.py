@@ -40,7 +40,6 @@ _CPU_TRAINING = (
     "accelerate/cpu/norm.py",
     "accelerate/cpu/norm_gradients.py",
     "accelerate/cpu/norm_kernels.py",
-    "accelerate/cpu/pixel_kernels.py",
     "accelerate/cpu/resnet.py",
     "accelerate/cpu/side_by_side.py",
     "accelerate/cpu/threads.py",

@@ -1,30 +1,24 @@
 """Convolutions of small maps on a CPU, as matrix products.
 
-Owns which of three forms a convolution takes, by its shape alone, so that a run is repeated to the bit; anything else
+Owns which of two forms a 3x3 convolution takes, by its shape alone, so that a run is repeated to the bit; anything else
 is left to torch. The library's own kernels are made for large maps: below about 8x8 pixels they reach a tenth of
 the processor's speed in bfloat16, above all for the gradient of the weights, where a plain product of matrices
 reaches half. Sums are accumulated in float32 and rounded to the type of the input, as torch does.
 
-    dense       maps of some pixels, of which nearly every one sees every other: the layer is linear in the whole map
-    columns     the pixels under the kernel side by side, then one product with the kernels (3x3)
-    subsampled  a 1x1 kernel with a stride: the pixels it looks at, then one product
+    dense    maps of some pixels, of which nearly every one sees every other: the layer is linear in the whole map
+    columns  the pixels under the kernel side by side, then one product with the kernels
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-
-from harness.accelerate.cpu import pixel_kernels as kernels
-from harness.accelerate.cpu.flat import as_flat, memory
-from harness.threads import share
 
 TAPS = 9  # weights of a 3x3 kernel between two channels
 SMALL, TINY = 4, 2  # pixels a side: of maps whose weights get their gradient by columns, of maps dense in float32
@@ -60,8 +54,6 @@ def _form(x: Tensor, conv: nn.Module) -> type[torch.autograd.Function] | None:
     ):
         return None
     side = -(-x.shape[2] // conv.stride[0])
-    if conv.kernel_size == (1, 1) and conv.padding == (0, 0):
-        return _Subsampled if conv.stride[0] > 1 else None
     if conv.kernel_size != (3, 3) or conv.padding != (1, 1):
         return None
     if _is_dense(x, side, conv.weight):
@@ -232,42 +224,3 @@ def _of_images(ctx: Any, grad: Tensor, x: Tensor, w: Tensor) -> Tensor | None:
         grad, x, w, None, [ctx.stride] * 2, [1, 1], [1, 1], False, [0, 0], 1, [True, False, False]
     )[0]
     return of_x
-
-
-class _Subsampled(torch.autograd.Function):
-    """A 1x1 convolution with a stride."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-        rows, w = _every(x, stride), weight.detach().flatten(1).to(x.dtype)
-        ctx.save_for_backward(rows, w)
-        ctx.shape, ctx.stride = x.shape, stride
-        return _map(rows @ w.t(), len(x), -(-x.shape[2] // stride))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, w = ctx.saved_tensors
-        g = _rows(grad)
-        of_weight = (rows.t() @ g).t().float().contiguous()[:, :, None, None]
-        of_x = _between(g @ w, ctx.shape, ctx.stride) if ctx.needs_input_grad[0] else None
-        return of_x, of_weight.contiguous(memory_format=torch.channels_last), None
-
-
-def _every(x: Tensor, stride: int) -> Tensor:
-    """(N, C, H, W) as (N H' W', C): every stride-th pixel of every stride-th row."""
-    channels, side = x.shape[1:3]
-    rows = x.new_empty(len(x) * (-(-side // stride)) ** 2, channels)
-    _by_image(kernels.every, as_flat(x), rows, channels, side, stride)
-    return rows
-
-
-def _between(rows: Tensor, shape: torch.Size, stride: int) -> Tensor:
-    """The inverse of `_every`: zeros between."""
-    x = torch.empty(shape, dtype=rows.dtype, memory_format=torch.channels_last)
-    _by_image(kernels.between, x, rows, shape[1], shape[2], stride)
-    return x
-
-
-def _by_image(kernel: Callable[..., None], maps: Tensor, rows: Tensor, *numbers: int) -> None:
-    share(partial(kernel, memory(maps), memory(rows), *numbers), len(maps), torch.get_num_threads())
