@@ -1,18 +1,15 @@
-"""Convolutions of small maps on a CPU, as matrix products.
+"""3x3 convolutions of small maps in bfloat16 on a CPU, as matrix products: the pixels under the kernel side by side, as
+columns, then one product with the kernels.
 
-Owns which of two forms a 3x3 convolution takes, by its shape alone, so that a run is repeated to the bit; anything else
-is left to torch. The library's own kernels are made for large maps: below about 8x8 pixels they reach a tenth of
-the processor's speed in bfloat16, above all for the gradient of the weights, where a plain product of matrices
-reaches half. Sums are accumulated in float32 and rounded to the type of the input, as torch does.
-
-    dense    maps of some pixels, of which nearly every one sees every other: the layer is linear in the whole map
-    columns  the pixels under the kernel side by side, then one product with the kernels
+Owns which convolutions take this form, by their shape alone, so that a run is repeated to the bit; anything else is
+left to torch. The library's own kernels are made for large maps: below about 8x8 pixels they reach a tenth of the
+processor's speed in bfloat16, above all for the gradient of the weights, where a plain product of matrices reaches
+half. Sums are accumulated in float32 and rounded to bfloat16, as torch does.
 """
 
 from __future__ import annotations
 
 import threading
-from functools import cache
 from typing import Any
 
 import torch
@@ -20,75 +17,48 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-TAPS = 9  # weights of a 3x3 kernel between two channels
-SMALL, TINY = 4, 2  # pixels a side: of maps whose weights get their gradient by columns, of maps dense in float32
+SMALL, TINY = 4, 2  # pixels a side: of maps whose weights get their gradient by columns, of those all by columns
 MANY_WEIGHTS = 9 * 256 * 512  # from here on the forward pass of a small map is faster by columns, too
 FEW_WEIGHTS = 9 * 64 * 64  # up to here the gradient of the weights is added up from parts of the batch
 COLUMNS_AT_ONCE = 1024  # pixels in such a part
-SOME_WEIGHTS = 9 * 128 * 256  # and the gradient of the weights up to twice the side
-DENSE_PER_IMAGE = 1024  # values in the matrix of a map as a whole, at most
+SOME_WEIGHTS = 9 * 128 * 256  # from here on the gradient of the weights is by columns up to twice the side
 MOST_COLUMNS = 1 << 27  # values; more than this is left to torch
 MOST_PADDED = 16  # shapes of maps for which a thread keeps memory
 _scratch = threading.local()
 
 
 def convolve(x: Tensor, conv: nn.Module) -> Tensor:
-    """`conv` of x (N, C, H, W), in the form that is fastest for its shape."""
-    form = _form(x, conv)
-    y: Tensor = conv(x) if form is None else form.apply(x, conv.weight, conv.stride[0])  # type: ignore[index]
+    """`conv` of x (N, C, H, W), by columns where that is faster."""
+    y: Tensor = _Columns.apply(x, conv.weight, conv.stride[0]) if _by_columns(x, conv) else conv(x)  # type: ignore[index]
     return y
 
 
-def _form(x: Tensor, conv: nn.Module) -> type[torch.autograd.Function] | None:
+def _by_columns(x: Tensor, conv: nn.Module) -> bool:
     if (
         type(conv) is not nn.Conv2d
-        or conv.bias is not None
-        or conv.groups != 1
-        or conv.dilation != (1, 1)
+        or conv.kernel_size != (3, 3)
+        or conv.padding != (1, 1)
         or conv.padding_mode != "zeros"
         or conv.stride not in ((1, 1), (2, 2))
+        or conv.dilation != (1, 1)
+        or conv.groups != 1
+        or conv.bias is not None
+        or conv.weight.dtype != torch.float32
         or x.device.type != "cpu"
+        or x.dtype != torch.bfloat16
+        or not torch.is_autocast_enabled("cpu")
+        or torch.get_autocast_dtype("cpu") != torch.bfloat16
         or x.dim() != 4
         or x.shape[2] != x.shape[3]
-        or x.dtype != _computed_in(conv.weight)
     ):
-        return None
+        return False
     side = -(-x.shape[2] // conv.stride[0])
-    if conv.kernel_size != (3, 3) or conv.padding != (1, 1):
-        return None
-    if _is_dense(x, side, conv.weight):
-        return _Dense
-    if x.dtype == torch.bfloat16 and _gradient_by_columns(side, conv.weight) and _columns_fit(x, side):
-        return _Columns
-    return None
-
-
-def _computed_in(weight: Tensor) -> torch.dtype | None:
-    """The type in which torch would convolve with these weights; None where that is not for us."""
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
-    return dtype if weight.dtype == torch.float32 and dtype in (torch.float32, torch.bfloat16) else None
-
-
-def _is_dense(x: Tensor, out: int, weight: Tensor) -> bool:
-    """Whether a map as a whole goes through one matrix: in bfloat16, where columns are the other way, if that matrix is
-    small for the number of images, or smaller than the columns."""
-    side = x.shape[2]
-    if x.dtype != torch.bfloat16:
-        return side <= TINY
-    joined = side**2 * out**2  # pairs of pixels
-    return side <= SMALL and (joined <= TAPS or joined * weight.numel() <= TAPS * DENSE_PER_IMAGE * len(x))
-
-
-def _gradient_by_columns(side: int, weight: Tensor) -> bool:
-    return side <= SMALL or (side <= 2 * SMALL and weight.numel() >= SOME_WEIGHTS)
+    fits = x.shape[0] * side * side * 9 * x.shape[1] <= MOST_COLUMNS
+    return fits and (side <= SMALL or (side <= 2 * SMALL and conv.weight.numel() >= SOME_WEIGHTS))
 
 
 def _forward_by_columns(side: int, weight: Tensor) -> bool:
     return side <= TINY or (side <= SMALL and weight.numel() >= MANY_WEIGHTS)
-
-
-def _columns_fit(x: Tensor, side: int) -> bool:
-    return x.shape[0] * side * side * 9 * x.shape[1] <= MOST_COLUMNS
 
 
 def _pixels(x: Tensor) -> Tensor:
@@ -136,47 +106,6 @@ def _padded(x: Tensor) -> Tensor:
         padded = kept[key] = torch.zeros(count, height + 2, width + 2, channels, dtype=x.dtype)
     padded[:, 1:-1, 1:-1].copy_(x.permute(0, 2, 3, 1))
     return padded
-
-
-class _Dense(torch.autograd.Function):
-    """A 3x3 convolution of at most 2x2 pixels."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-        count, _, side, _ = x.shape
-        taps, out = _taps(side, stride)
-        by_tap = x.new_zeros(TAPS + 1, weight.shape[1], weight.shape[0])
-        by_tap[:TAPS].view(3, 3, *by_tap.shape[1:]).copy_(weight.detach().permute(2, 3, 1, 0))
-        # (pixels in, C, pixels out, O): from each input value to each output value
-        matrix = by_tap[taps].view(side * side, out * out, *by_tap.shape[1:]).transpose(1, 2)
-        matrix = matrix.reshape(side * side * weight.shape[1], -1)
-        ctx.save_for_backward(x, matrix)
-        ctx.taps, ctx.out = taps, out
-        return _map(_pixels(x).view(count, -1) @ matrix, count, out)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, matrix = ctx.saved_tensors
-        count, channels, side, _ = x.shape
-        g = _pixels(grad).view(count, -1)
-        of_x = _map(g @ matrix.t(), count, side) if ctx.needs_input_grad[0] else None
-        of_matrix = (_pixels(x).view(count, -1).t().contiguous() @ g).view(side * side, channels, ctx.out**2, -1)
-        blocks = of_matrix.transpose(1, 2).reshape(len(ctx.taps), channels, -1).float()
-        by_tap = torch.zeros(TAPS + 1, *blocks.shape[1:]).index_add_(0, ctx.taps, blocks)[:TAPS]
-        of_weight = by_tap.view(3, 3, channels, -1).permute(3, 2, 0, 1)
-        return of_x, of_weight.contiguous(memory_format=torch.channels_last), None
-
-
-@cache
-def _taps(side: int, stride: int) -> tuple[Tensor, int]:
-    """For every pair of a pixel in and a pixel out, which of the kernel's 9 weights joins them, 9 where none does; and
-    the side of the result."""
-    out = -(-side // stride)
-    steps = torch.arange(side)[:, None] - stride * torch.arange(out)[None, :] + 1  # (in, out), along one axis
-    taps = 3 * steps[:, None, :, None] + steps[None, :, None, :]
-    joined = (steps >= 0) & (steps <= 2)
-    return torch.where(joined[:, None, :, None] & joined[None, :, None, :], taps, TAPS).flatten(), out
 
 
 class _Columns(torch.autograd.Function):
