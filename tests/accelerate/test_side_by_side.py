@@ -2,7 +2,6 @@
 
 import copy
 import gc
-import sys
 import threading
 import weakref
 
@@ -174,7 +173,6 @@ def test_streams_keep_their_cores_and_this_thread_its_own(two_threads):
     assert {threads for _, threads in found} == {1}
     assert torch.get_num_threads() == 2
     assert streams(2, 1) is streams(2, 1)
-    assert sys.getswitchinterval() < 0.001
     other = []
     thread = threading.Thread(target=lambda: other.append(torch.get_num_threads()))
     thread.start()

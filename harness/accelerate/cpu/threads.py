@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import torch
 
-SWITCH_SECONDS = 0.0002
-
 
 def streams(count: int, threads: int) -> ThreadPoolExecutor:
-    """`count` threads in each of which torch computes with `threads` cores; the same ones at every call. Where another
-    holds the interpreter's lock they ask for it after a fifth of a millisecond, not after Python's five."""
-    sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
+    """`count` threads in each of which torch computes with `threads` cores; the same ones at every call."""
     return _streams(count, threads, os.getpid())
 
 
