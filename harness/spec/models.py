@@ -92,9 +92,15 @@ class Backbone(Frozen):
 
 
 class Augmentation(Frozen):
-    """The random pipeline each view is drawn from, in this order: colour jitter, greyscale, random resized crop
-    (bicubic), horizontal flip, Gaussian blur, solarise. Colour jitter acts on the full image, before the crop (W-MSE,
-    released code)."""
+    """The random pipeline each view is drawn from: colour jitter, greyscale, random resized crop (bicubic), horizontal
+    flip, Gaussian blur, solarise, in one of two orders."""
+
+    order: Literal["jitter_crop", "crop_jitter"] = Field(
+        default="jitter_crop", json_schema_extra={"neutral": "jitter_crop"}
+    )
+    """`jitter_crop`: jitter, greyscale, crop, flip, blur, solarise; jitter acts on the full image (W-MSE's released
+    code). `crop_jitter`: crop, flip, jitter, greyscale, blur, solarise; jitter acts on the view, and its contrast is
+    about the view's mean (SimCLR, BYOL, VICReg). What is drawn is the same in both."""
 
     brightness: NonNegative = 0.4
     """Jitter factor drawn from U(max(0, 1 - x), 1 + x)."""
@@ -161,19 +167,56 @@ class Schedule(Frozen):
     """`cosine`: the rate at the end, as a fraction of the peak."""
 
 
+class WeightDecaySchedule(Frozen):
+    """Weight decay over training, from `optimiser.weight_decay` at the first step to another value, in every group of
+    parameters that has any."""
+
+    name: Literal["cosine"] = "cosine"
+    """Half a cosine over all steps (DINO)."""
+    final: NonNegative
+    """What it tends to at the end; above or below the first."""
+
+
+class Views(Frozen):
+    """A further group of views of each image, of a size and an augmentation of its own."""
+
+    count: PositiveInt
+    """Views of each image."""
+    size: PositiveInt | None = None
+    """Side in pixels; None: the input's size."""
+    augmentation: Augmentation
+
+
 class TrainingSpec(Frozen):
     """How an encoder is trained: on which views, with which optimiser, for how long."""
 
     views: PositiveInt
-    """Number of positives d: augmented views of each image in a batch."""
+    """Number of positives d: augmented views of each image in a batch; the first group, of the input's size."""
     augmentation: Augmentation
+    more_views: tuple[Views, ...] = Field(default=(), json_schema_extra={"neutral": []})
+    """Further groups: BYOL's asymmetric pair is 1 + 1, SwAV's multi-crop 2 + 6."""
     optimiser: Optimiser
     schedule: Schedule
+    weight_decay_schedule: WeightDecaySchedule | None = Field(default=None, json_schema_extra={"neutral": None})
+    """None: `optimiser.weight_decay` throughout."""
+    clip: PositiveFloat | None = Field(default=None, json_schema_extra={"neutral": None})
+    """The largest norm of a step's whole gradient, over all parameters, to which a larger one is scaled down; None: as
+    it comes."""
     epochs: PositiveInt
     batch_size: PositiveInt
     """Images in a batch; the encoder sees `views` times as many."""
     precision: Precision
     """Autocast type of encoder and head; whitening and losses are float32 whatever it is."""
+
+    @property
+    def view_groups(self) -> tuple[Views, ...]:
+        """Every group of views, the first one included."""
+        return (Views(count=self.views, augmentation=self.augmentation), *self.more_views)
+
+    @property
+    def all_views(self) -> int:
+        """Views of each image in all groups."""
+        return sum(group.count for group in self.view_groups)
 
 
 class Pretraining(Frozen):

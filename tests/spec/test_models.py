@@ -24,6 +24,8 @@ from harness.spec.models import (
     Source,
     TrainingSpec,
     Transform,
+    Views,
+    WeightDecaySchedule,
 )
 
 M = TypeVar("M", bound=BaseModel)
@@ -89,7 +91,7 @@ def another(value: Any, annotation: Any) -> Any:
     if isinstance(value, BaseModel | None):
         return 7 if value is None else None
     if isinstance(value, tuple):
-        return (another(value[0], None), *value[1:])
+        return (another(value[0], None), *value[1:]) if value else (7,)
     if isinstance(value, dict):
         return {**value, "more": 1}
     return value + "x" if isinstance(value, str) else value + 1
@@ -115,6 +117,24 @@ CASES = [(kind, path) for kind, spec in SPECS.items() for path in leaves(spec)]
 def test_every_field_changes_the_id_but_names_of_known_content(kind: str, path: tuple[str, ...]) -> None:
     spec = SPECS[kind]
     assert (changed(spec, path).id == spec.id) == is_a_name(path)
+
+
+@pytest.mark.parametrize("word", ["more_views", "weight_decay_schedule", "clip", "order"])
+def test_options_that_came_later_are_not_in_the_canonical_json_of_what_does_not_use_them(word: str) -> None:
+    assert f'"{word}"' not in PRETRAINING.canonical
+    assert PRETRAINING.training is not None
+    pair = (Views(count=1, augmentation=Augmentation(order="crop_jitter")),)
+    used = {"more_views": pair, "weight_decay_schedule": WeightDecaySchedule(final=0.4), "clip": 3.0}
+    training = PRETRAINING.training.model_copy(update=used)
+    assert f'"{word}"' in PRETRAINING.model_copy(update={"training": training}).canonical
+
+
+def test_all_views_are_those_of_every_group() -> None:
+    assert PRETRAINING.training is not None
+    small = Views(count=6, size=16, augmentation=Augmentation())
+    training = PRETRAINING.training.model_copy(update={"more_views": (small,)})
+    assert (PRETRAINING.training.all_views, training.all_views) == (2, 8)
+    assert training.view_groups == (Views(count=2, augmentation=training.augmentation), small)
 
 
 def test_the_walk_reaches_the_depths() -> None:
