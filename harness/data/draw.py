@@ -44,6 +44,7 @@ class Drawn:
     blur_radius: int  # taps on either side of the centre
     solarised: Tensor | None  # (N,) bool
     solarise_threshold: float  # of pixels in [0, 1]
+    crop_first: bool = False  # whether the crop and the flip come before the jitter
 
     def __len__(self) -> int:
         return len(self.order)
@@ -103,6 +104,7 @@ def draw(spec: Augmentation, images: int, height: int, width: int, generator: to
         blur_radius=math.ceil(3 * spec.blur_sigma[1]),
         solarised=chosen(spec.solarise_probability),
         solarise_threshold=spec.solarise_threshold,
+        crop_first=spec.order == "crop_jitter",
     )
 
 

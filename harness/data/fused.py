@@ -44,6 +44,7 @@ def augment_fused(
         _sigma(drawn),
         min(drawn.blur_radius, size - 1),
         WHITE * drawn.solarise_threshold,
+        drawn.crop_first,
         _normalising(mean, std, size),
         out.view(views, size, size * channels).numpy(),
     )

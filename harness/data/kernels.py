@@ -26,10 +26,10 @@ RED, GREEN, BLUE = np.float32(0.2989), np.float32(0.587), np.float32(0.114)  # `
 ZERO, ONE, TWO, FOUR, WHITE = (np.float32(value) for value in (0, 1, 2, 4, 255))
 HALF, ONE_AND_HALF, TWO_AND_HALF = (np.float32(value) for value in (0.5, 1.5, 2.5))
 SUM_BLOCK = 1024  # values that are added up in float32, before float64 takes over
-# u1: bytes, i8: int64, f4: float32, b1: flags; [..., ::1]: rows after each other in memory.
+# u1: bytes, i8: int64, f4: float32, b1: flag(s); [..., ::1]: rows after each other in memory.
 SIGNATURE = (
-    "void(u1[:,:,:,::1], i8[::1], i8[:,::1], f4[:,::1], i8[:,::1], b1[:,::1], f4[::1], i8, f4, f4[:,::1], "
-    "f4[:,:,::1], i8, i8)"
+    "void(u1[:,:,:,::1], i8[::1], i8[:,::1], f4[:,::1], i8[:,::1], b1[:,::1], f4[::1], i8, f4, b1, "
+    "f4[:,::1], f4[:,:,::1], i8, i8)"
 )
 # Sums may be reordered, which lets them use vector registers; infinities and signs of zero do not occur.
 OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nnan", "nsz", "arcp"}}
@@ -193,6 +193,27 @@ def turn(source: Floats, start: int, count: int, target: Floats, channels: int, 
 
 
 @compiled
+def separate(view: Floats, planes: Floats) -> None:
+    """Rows (S, S C) of interleaved channels to planes (C, S S)."""
+    channels, (size, _) = len(planes), view.shape
+    for i in range(size):
+        for x in range(size):
+            for c in range(channels):
+                planes[c, i * size + x] = view[i, x * channels + c]
+
+
+@compiled
+def interleave(planes: Floats, rolled: int, view: Floats) -> None:
+    """The way back; channel c is in plane (c + rolled) % C."""
+    channels, (size, _) = len(planes), view.shape
+    for c in range(channels):
+        plane = planes[(c + rolled) % channels]
+        for i in range(size):
+            for x in range(size):
+                view[i, x * channels + c] = plane[i * size + x]
+
+
+@compiled
 def blur(view: Floats, sigma: np.float32, radius: int, channels: int, line: Floats, other: Floats) -> None:
     """In place: rows (S, S C) of interleaved channels, blurred along both axes with reflected borders."""
     size, width = view.shape
@@ -253,6 +274,7 @@ def make_views(
     sigma: Floats,
     radius: int,
     threshold: np.float32,
+    crop_first: bool,
     normalise: Floats,
     out: Floats,
     begin: int,
@@ -270,6 +292,7 @@ def make_views(
         sigma: (N,) standard deviation of the blur; 0 where it is off.
         radius: of the blur, less than S.
         threshold: of solarising, in [0, 255].
+        crop_first: whether the colours of the view are changed, after crop and flip, and not those of the image.
         normalise: (2, S C) what a row is multiplied by and what is added to it then.
         out: (N, S, S C) to write to.
     """
@@ -283,10 +306,11 @@ def make_views(
     longest = max(height, width)
     weights = np.empty((min(longest, 4 * math.ceil(max(1.0, longest / size))), size), dtype=np.float32)
     first, work = np.empty(size, dtype=np.int64), np.empty((2, size), dtype=np.float32)
+    small = np.empty((channels, size * size if crop_first else 0), dtype=np.float32)
     for n in range(begin, end):
         top, left, box_height, box_width = boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3]
         load(pixels[rows[n]], planes)
-        rolled = colour(flat, order[n], factors[n], flags[n, 0])
+        rolled = 0 if crop_first else colour(flat, order[n], factors[n], flags[n, 0])
         taps = resize_taps(box_width, size, flags[n, 1], first, weights, work)
         for c in range(channels):
             turn(planes[(c + rolled) % channels, top : top + box_height], left, box_width, columns, 1, 0)
@@ -295,6 +319,10 @@ def make_views(
         taps = resize_taps(box_height, size, False, first, weights, work)
         mix(turned, across, first, weights, taps, view)
         scale(view.reshape(size * across), ONE, ZERO)  # only clamps
+        if crop_first:
+            separate(view, small)
+            rolled = colour(small, order[n], factors[n], flags[n, 0])
+            interleave(small, rolled, view)
         if sigma[n] > ZERO:
             blur(view, sigma[n], radius, channels, line, other)
         finish(view, flags[n, 2], threshold, normalise[0], normalise[1], out[n])

@@ -2,7 +2,8 @@
 that the CPU's compiled loops (`kernels.py`) are tested against.
 
 Owns the order of the pipeline: colour jitter on the full image, greyscale, resized crop, flip, blur, solarise,
-normalise (the W-MSE paper's released code). The formulas are in `colour.py`, `resize.py`, `blur.py`.
+normalise (the W-MSE paper's released code); or crop and flip first, and the rest on the view. The formulas are in
+`colour.py`, `resize.py`, `blur.py`.
 """
 
 from __future__ import annotations
@@ -31,8 +32,14 @@ def augment_tensors(
         sorted_ = plan(drawn, channels, pixels.device)
         chosen = sorted_.order if rows is None else rows.to(pixels.device, non_blocking=True)[sorted_.order]
         images = pixels[chosen].permute(0, 3, 1, 2).flatten(2).to(torch.float32, memory_format=torch.contiguous_format)
-        _colour_(images, sorted_)
-        views = _crop(images.view(-1, channels, height, width), sorted_, size)
+        if drawn.crop_first:
+            cropped = _crop(images.view(-1, channels, height, width), sorted_, size)
+            images = cropped.transpose(0, 1).flatten(2).contiguous()
+            _colour_(images, sorted_)
+            views = images.view(-1, channels, size, size).transpose(0, 1).contiguous()
+        else:
+            _colour_(images, sorted_)
+            views = _crop(images.view(-1, channels, height, width), sorted_, size)
         _finish_(views, sorted_, drawn, mean, std)
         out.index_copy_(0, sorted_.order, views.permute(1, 2, 3, 0))
     return out.permute(0, 3, 1, 2)

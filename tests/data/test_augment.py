@@ -17,6 +17,8 @@ from harness.spec.models import Augmentation
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.21, 0.22)
 EVERYTHING = Augmentation(hue=0.5, greyscale_probability=0.3, blur_probability=0.5, solarise_probability=0.4)
 
+CROP_FIRST = EVERYTHING.model_copy(update={"order": "crop_jitter"})
+
 
 @pytest.fixture(params=["compiled loops", "tensors"])
 def path(request):
@@ -48,6 +50,18 @@ def photographs(images: int, height: int, width: int, channels: int = 3) -> Tens
 def by_torchvision(image: Tensor | Image.Image, drawn: Drawn, i: int, size: int) -> Tensor:
     """One view by torchvision's functions, of a float or uint8 tensor or a PIL image: (C, size, size) in [0, 1]."""
     eight_bits = not (isinstance(image, Tensor) and image.is_floating_point())
+    for step in (cropped, coloured) if drawn.crop_first else (coloured, cropped):
+        image = step(image, drawn, i, size)
+    if drawn.blurred is not None and drawn.blurred[i]:
+        kernel = 2 * min(drawn.blur_radius, size - 1) + 1
+        image = tv.gaussian_blur(image, [kernel, kernel], [float(drawn.blur_sigma[i])] * 2)
+    if drawn.solarised is not None and drawn.solarised[i]:
+        image = tv.solarize(image, drawn.solarise_threshold * (255 if eight_bits else 1))
+    return tv.to_dtype(tv.to_image(image) if isinstance(image, Image.Image) else image, torch.float32, scale=True)
+
+
+def coloured(image: Tensor | Image.Image, drawn: Drawn, i: int, size: int) -> Tensor | Image.Image:
+    """Colour jitter, then greyscale."""
     adjust = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
     factors = (drawn.brightness, drawn.contrast, drawn.saturation, drawn.hue)
     if drawn.jittered is not None and drawn.jittered[i]:
@@ -56,18 +70,18 @@ def by_torchvision(image: Tensor | Image.Image, drawn: Drawn, i: int, size: int)
                 image = adjust[operation](image, float(factor[i]))
     if drawn.grey is not None and drawn.grey[i]:
         image = tv.rgb_to_grayscale(image, num_output_channels=tv.get_num_channels(image))
+    return image
+
+
+def cropped(image: Tensor | Image.Image, drawn: Drawn, i: int, size: int) -> Tensor | Image.Image:
+    """Resized crop, then flip."""
     box = [int(side[i]) for side in (drawn.top, drawn.left, drawn.crop_height, drawn.crop_width)]
     image = tv.resized_crop(image, *box, [size, size], InterpolationMode.BICUBIC, antialias=True)
-    if not eight_bits:
+    if isinstance(image, Tensor) and image.is_floating_point():
         image = image.clamp(0, 1)  # as eight bits do by themselves
     if drawn.flip is not None and drawn.flip[i]:
         image = tv.horizontal_flip(image)
-    if drawn.blurred is not None and drawn.blurred[i]:
-        kernel = 2 * min(drawn.blur_radius, size - 1) + 1
-        image = tv.gaussian_blur(image, [kernel, kernel], [float(drawn.blur_sigma[i])] * 2)
-    if drawn.solarised is not None and drawn.solarised[i]:
-        image = tv.solarize(image, drawn.solarise_threshold * (255 if eight_bits else 1))
-    return tv.to_dtype(tv.to_image(image) if isinstance(image, Image.Image) else image, torch.float32, scale=True)
+    return image
 
 
 def pixel_errors(path, pixels: Tensor, drawn: Drawn, size: int, kind: str = "float") -> Tensor:
@@ -100,6 +114,10 @@ def pixel_errors(path, pixels: Tensor, drawn: Drawn, size: int, kind: str = "flo
         (3, 20, 20, 20, Augmentation(brightness=0, saturation=0)),
         (3, 20, 20, 20, Augmentation(hue=0, contrast=0)),
         (1, 20, 20, 20, Augmentation(brightness=0, contrast=0)),
+        (3, 32, 32, 32, CROP_FIRST),
+        (3, 40, 30, 24, CROP_FIRST),
+        (3, 16, 16, 40, CROP_FIRST),
+        (1, 28, 28, 20, CROP_FIRST),
     ],
 )
 def test_float_path(path, channels, height, width, size, spec):
@@ -147,6 +165,20 @@ def test_order_is_each_images_own(path, source):
     }
     drawn = replace(drawn, order=orders, grey=None, flip=None, **same)
     assert pixel_errors(path, pixels, drawn, 8).abs().max() < 2e-5
+
+
+def test_the_two_orders_draw_the_same_and_differ_where_the_jitter_looks_at_the_whole_image(path):
+    """Without a contrast jitter, and with clamping out of the way, colours and crop commute; contrast about the mean of
+    the view is not contrast about the mean of the image."""
+    pixels = (photographs(16, 24, 24).float() / 4 + 96).byte()
+    flat = Augmentation(contrast=0, saturation=0, hue=0, brightness=0.2, jitter_probability=1)
+    for spec, same in ((flat, True), (flat.model_copy(update={"contrast": 0.5}), False)):
+        jitter_first = draw(spec, 16, 24, 24, generator())
+        crop_first = draw(spec.model_copy(update={"order": "crop_jitter"}), 16, 24, 24, generator())
+        assert torch.equal(jitter_first.top, crop_first.top)
+        assert torch.equal(jitter_first.brightness, crop_first.brightness)
+        difference = path(pixels, jitter_first, 12, MEAN, STD) - path(pixels, crop_first, 12, MEAN, STD)
+        assert (difference.abs().max() < 1e-4) == same
 
 
 def extreme(drawn: Drawn, **boxes: list[int]) -> Drawn:

@@ -36,12 +36,13 @@ def noise(images: int, height: int, width: int, channels: int = 3) -> torch.Tens
     ("height", "width", "size"), [(8, 8, 8), (28, 28, 28), (32, 32, 32), (37, 45, 5), (37, 45, 70), (256, 200, 224)]
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_agrees_with_the_tensor_operations(channels, height, width, size):
+@pytest.mark.parametrize("order", ["jitter_crop", "crop_jitter"])
+def test_agrees_with_the_tensor_operations(order, channels, height, width, size):
     """Noise, so that every pixel counts; shrunk and enlarged, everything but solarising switched on, to a thousandth
     of one of 255 levels."""
     images = 200 if height < 100 else 6
     pixels = noise(images, height, width, channels)
-    drawn = draw(EVERYTHING, images, height, width, generator())
+    drawn = draw(EVERYTHING.model_copy(update={"order": order}), images, height, width, generator())
     arguments = (drawn, size, MEAN[:channels], STD[:channels])
     errors = (augment(pixels, *arguments) - augment_tensors(pixels, None, *arguments)).abs() * STD[0] / LEVEL
     assert errors.max() < 1e-3
