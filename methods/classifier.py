@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from methods.entry import Settings
 from methods.losses import supervised_loss
-from methods.method import Method
+from methods.method import Batch, Method, Step
 
 
 class Classifier(Method):
@@ -17,6 +16,5 @@ class Classifier(Method):
         super().__init__(encoder)
         self.classifier = nn.Linear(features, classes)
 
-    def loss(self, views: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        logits = self.classifier(self.encode_views(self.encoder, views))
-        return supervised_loss(logits, labels)
+    def loss(self, batch: Batch, step: Step) -> Tensor:
+        return supervised_loss(self.classifier(step.features(self.encoder, batch)), batch.labels)

@@ -28,7 +28,7 @@ from methods.losses.precision import at_least_float32
 from methods.losses.slice_monitor import SliceMonitor
 from methods.losses.variance_covariance import variance_covariance
 from methods.losses.whitening import slices, whiten
-from methods.method import Method
+from methods.method import Batch, Loss, Method, ParameterGroup, Step
 from methods.parts import cosine_momentum, mlp, momentum_copy, move_towards, over_views
 
 
@@ -94,7 +94,8 @@ class Branch(nn.Module):
 
 
 class Composed(Method):
-    """Any method of the family. The encoder runs once a view; everything after it in the scope of the settings.
+    """Any method of the family. The encoder runs once a view; everything after it in the scope of the settings, on the
+    views of all groups together, whatever their sizes.
 
     Args:
         settings: every choice.
@@ -120,24 +121,25 @@ class Composed(Method):
             self.target_encoder, self.target_head = momentum_copy(encoder), momentum_copy(self.head)
         self._monitor = SliceMonitor()
 
-    def loss(self, views: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        index = self._slices(views.shape[1], generator)
-        constant = self._momentum_embeddings(views, index)
-        v = self._project(self.encoder, self.head, views)  # (d, N, D)
+    def loss(self, batch: Batch, step: Step) -> Loss:
+        index = self._slices(batch.images, step.generator)
+        constant = self._momentum_embeddings(batch, step, index)
+        v = self._project(self.encoder, self.head, batch, step)  # (d, N, D)
         z = self._transform(self.head, v, index)  # (d, N, D), or (I, d, N, D) when whitened
         t = constant if constant is not None else z.detach() if self.settings.stop_gradient else z
         p = z if self.predictor is None else over_views(self.predictor, z, self.settings.head_scope)
-        loss = self.settings.pair_weight * self.pair_loss(p, t)
-        if self.regulariser is not None:
-            loss = loss + self.regulariser(v)
-        return loss
+        pair = self.settings.pair_weight * self.pair_loss(p, t)
+        if self.regulariser is None:
+            return Loss(pair)
+        regulariser = self.regulariser(v)
+        return Loss(pair + regulariser, {"pair": pair, "regulariser": regulariser})
 
     @torch.no_grad()
-    def _momentum_embeddings(self, views: Tensor, index: Tensor | None) -> Tensor | None:
+    def _momentum_embeddings(self, batch: Batch, step: Step, index: Tensor | None) -> Tensor | None:
         """The momentum target's transformed embeddings; None where the target is the online network."""
         if self.target_encoder is None or self.target_head is None:
             return None
-        v = self._project(self.target_encoder, self.target_head, views)
+        v = self._project(self.target_encoder, self.target_head, batch, step)
         return self._transform(self.target_head, v, index)
 
     def _slices(self, images: int, generator: torch.Generator) -> Tensor | None:
@@ -147,9 +149,8 @@ class Composed(Method):
             return None
         return slices(images, w.sub_batch_size, w.slicing_iterations, generator)
 
-    def _project(self, encoder: nn.Module, head: Branch, views: Tensor) -> Tensor:
-        h = self.encode_views(encoder, views)  # (d, N, F)
-        return over_views(head.projector, h, self.settings.head_scope)
+    def _project(self, encoder: nn.Module, head: Branch, batch: Batch, step: Step) -> Tensor:
+        return over_views(head.projector, step.features(encoder, batch), self.settings.head_scope)
 
     def _transform(self, head: Branch, v: Tensor, index: Tensor | None) -> Tensor:
         w = self.settings.transform
@@ -159,10 +160,10 @@ class Composed(Method):
         return whiten(v, index, variant=w.variant, eps=w.eps, newton_iterations=steps, monitor=self._monitor)
 
     @torch.no_grad()
-    def after_step(self, progress: float) -> None:
+    def after_step(self, step: Step) -> None:
         if self.settings.target is None or self.target_encoder is None or self.target_head is None:
             return
-        momentum = cosine_momentum(self.settings.target.target_momentum, progress)
+        momentum = cosine_momentum(self.settings.target.target_momentum, step.epoch / step.epochs)
         pairs = ((self.target_encoder, self.encoder), (self.target_head, self.head))
         targets = [parameter for copy, _ in pairs for parameter in copy.parameters()]
         onlines = [parameter for _, online in pairs for parameter in online.parameters()]
@@ -172,10 +173,10 @@ class Composed(Method):
         v: Tensor = self.head.projector(features)
         return at_least_float32(v)
 
-    def constant_lr_parameters(self) -> Iterable[nn.Parameter]:
+    def parameter_groups(self) -> Iterable[ParameterGroup]:
         if self.settings.predictor is None or not self.settings.predictor.constant_lr or self.predictor is None:
             return ()
-        return self.predictor.parameters()
+        return (ParameterGroup(self.predictor.parameters(), constant_lr=True),)
 
     def readings(self) -> dict[str, float]:
         return self._monitor.readings()

@@ -64,6 +64,9 @@ class MethodEntry:
     """Whether its loss reads the training images' labels."""
     needs_weights: bool = False
     """Whether the encoder's weights must come from a file."""
+    silent: tuple[str, ...] = ()
+    """Names of trainable parameters that get no gradient at the first step, as shell patterns such as `prototypes.*`;
+    any other without one is an error."""
 
     @property
     def trains(self) -> bool:

@@ -12,8 +12,9 @@ import torch
 from harness.bench.conventional.pipeline import closing, endless, loader, pause, resume
 from harness.bench.row import VIEWS, Machine, Row, Setup, Side, Target
 from harness.data.images import Images
-from harness.data.views import Batch, ViewStream
+from harness.data.views import ViewStream
 from harness.spec.models import Augmentation, Input
+from methods.method import Batch
 
 GROUP = "augmentation"
 AGAINST = "PIL and torchvision in a DataLoader"
@@ -91,7 +92,7 @@ def _ours(full: int, size: int, channels: int, batch: int, augmentation: Augment
         batches = batches_of(ViewStream(images, input, augmentation, D, batch, 0, machine.device))
 
         def turn() -> float:
-            return float(next(batches).views[..., 0, 0, 0].numel())
+            return float(next(batches).views[0][..., 0, 0, 0].numel())
 
         def before() -> None:
             next(batches)  # what may have been made while nobody measured

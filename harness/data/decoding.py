@@ -7,8 +7,8 @@ augmented alone, on the full image as it is in the file, so that the number of w
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,10 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 from harness.data.augment import augment, draw
 from harness.data.datasets import DataError
 from harness.data.images import StreamedImages
-from harness.spec.models import Augmentation, Input
+from harness.spec.models import Input, Views
 from harness.streams import stream
 
 PIECE_IMAGES = 8  # a worker's task: at 224 pixels and two views 10 MB, of which a few a worker are in shared memory
+R = TypeVar("R")
 Piece = tuple[int, int, int]
 """Step, first and last position in that step's batch."""
 
@@ -30,14 +31,14 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Tasks(Dataset["Tensor | str"]):
+class _Tasks(Dataset[Any]):
     """What a worker does with a piece. A file that cannot be read is told as a text: torch would bury the error's own
     message in its worker's traceback."""
 
-    def __init__(self, work: Callable[[Piece], Tensor]) -> None:
+    def __init__(self, work: Callable[[Piece], Any]) -> None:
         self._work = work
 
-    def __getitem__(self, piece: Piece) -> Tensor | str:
+    def __getitem__(self, piece: Piece) -> Any:
         try:
             return self._work(piece)
         except DataError as error:
@@ -50,7 +51,7 @@ def pieces(steps: range, images: int) -> list[Piece]:
     return [(step, first, min(first + PIECE_IMAGES, images)) for step in steps for first in starts]
 
 
-def worked(work: Callable[[Piece], Tensor], tasks: list[Piece], workers: int | None, pinned: bool) -> Iterator[Tensor]:
+def worked(work: Callable[[Piece], R], tasks: list[Piece], workers: int | None, pinned: bool) -> Iterator[R]:
     """The results of all tasks, in their order. `workers` 0: in this process; None: one a CPU. DataError as soon as a
     file cannot be read."""
     loader: DataLoader[Any] = DataLoader(
@@ -67,37 +68,47 @@ def worked(work: Callable[[Piece], Tensor], tasks: list[Piece], workers: int | N
         yield result
 
 
+def augment_stream(seed: int, group: int, *place: int) -> torch.Generator:
+    """What a group's views at a place (epoch, step and, of images decoded one by one, position) are drawn from. The
+    first group's are those of a run that has no other."""
+    return stream(seed, "augment", *place) if group == 0 else stream(seed, "augment", group, *place)
+
+
 class ViewWork:
     """Decodes and augments a piece of an epoch's batches."""
 
-    def __init__(self, images: StreamedImages, input: Input, augmentation: Augmentation, views: int, seed: int) -> None:
-        self._images, self._input, self._augmentation = images, input, augmentation
-        self._views, self._seed = views, seed
+    def __init__(self, images: StreamedImages, input: Input, groups: Sequence[Views], seed: int) -> None:
+        self._images, self._input, self._groups, self._seed = images, input, tuple(groups), seed
 
     def views(
         self, epoch: int, steps: range, rows: Tensor, batch_size: int, device: torch.device, workers: int | None
-    ) -> Iterator[Tensor]:
-        """(d, N, C, S, S) of each step, on the device, in channels-last order; `rows` (n,) is the epoch's order."""
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """(d, N, C, S, S) of each group, for each step, on the device, in channels-last order; `rows` (n,) is the
+        epoch's order."""
         import harness.data.fused  # noqa: F401  compiled or loaded once, here, not once in each worker
 
-        size = self._input.size
-        shape = (self._views, batch_size, size, size, self._images.channels)
+        sizes = [(group.count, group.size or self._input.size) for group in self._groups]
+        shapes = [(count, batch_size, size, size, self._images.channels) for count, size in sizes]
         piece_work = _Epoch(self, epoch, rows, batch_size)
         results = worked(piece_work, pieces(steps, batch_size), workers, pinned=device.type == "cuda")
         for _ in steps:
-            batch = torch.empty(shape, device=device)
+            groups = [torch.empty(shape, device=device) for shape in shapes]
             for first in range(0, batch_size, PIECE_IMAGES):
-                piece = next(results)
-                batch[:, first : first + piece.shape[1]].copy_(piece, non_blocking=True)
-            yield batch.permute(0, 1, 4, 2, 3)
+                for group, piece in zip(groups, next(results), strict=True):
+                    group[:, first : first + piece.shape[1]].copy_(piece, non_blocking=True)
+            yield tuple(group.permute(0, 1, 4, 2, 3) for group in groups)
 
-    def image(self, row: int, epoch: int, step: int, position: int) -> Tensor:
-        """The d views (d, C, S, S) of one image."""
+    def image(self, row: int, epoch: int, step: int, position: int) -> list[Tensor]:
+        """The views (d, C, S, S) of one image, for each group."""
         pixels = torch.from_numpy(self._images.decode(row))[None]  # (1, H, W, C)
-        same = torch.zeros(self._views, dtype=torch.int64)
-        generator = stream(self._seed, "augment", epoch, step, position)
-        drawn = draw(self._augmentation, self._views, pixels.shape[1], pixels.shape[2], generator)
-        return augment(pixels, drawn, self._input.size, self._input.mean, self._input.std, same)
+        views = []
+        for place, group in enumerate(self._groups):
+            same = torch.zeros(group.count, dtype=torch.int64)
+            generator = augment_stream(self._seed, place, epoch, step, position)
+            drawn = draw(group.augmentation, group.count, pixels.shape[1], pixels.shape[2], generator)
+            size = group.size or self._input.size
+            views.append(augment(pixels, drawn, size, self._input.mean, self._input.std, same))
+        return views
 
 
 class _Epoch:
@@ -106,11 +117,12 @@ class _Epoch:
     def __init__(self, work: ViewWork, epoch: int, rows: Tensor, batch_size: int) -> None:
         self._work, self._epoch, self._rows, self._batch_size = work, epoch, rows, batch_size
 
-    def __call__(self, piece: Piece) -> Tensor:
+    def __call__(self, piece: Piece) -> list[Tensor]:  # (d, n, S, S, C) of each group
         step, first, last = piece
         rows = self._rows[step * self._batch_size + first : step * self._batch_size + last].tolist()
         images = [self._work.image(row, self._epoch, step, first + i) for i, row in enumerate(rows)]
-        return torch.stack([image.permute(0, 2, 3, 1) for image in images], dim=1)  # (d, n, S, S, C)
+        by_group = zip(*images, strict=True)
+        return [torch.stack([views.permute(0, 2, 3, 1) for views in group], dim=1) for group in by_group]
 
 
 class CleanWork:

@@ -7,8 +7,7 @@ augmentation itself (see `augment`), and never chooses what is augmented how.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -18,28 +17,20 @@ from torch.nn import functional
 
 from harness.data.augment import augment, draw
 from harness.data.datasets import DataError
-from harness.data.decoding import CleanWork, ViewWork, pieces, worked
+from harness.data.decoding import CleanWork, ViewWork, augment_stream, pieces, worked
 from harness.data.images import AnyImages, Images, StreamedImages
-from harness.spec.models import Augmentation, Input, Transform
+from harness.spec.models import Augmentation, Input, Transform, Views
 from harness.streams import stream
+from methods.method import Batch
 
 RESIDENT_SHARE = 0.5  # of the device's free memory, which the images may take for good
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step's images, d times augmented."""
-
-    views: Tensor
-    """(d, N, C, S, S) float32, normalised, on the device; the memory of each view in channels-last order."""
-    labels: Tensor
-    """(N,) int64 on the device; -1 where there is no label."""
 
 
 class ViewStream:
     """The batches of a run: every epoch each image once, in an order that depends only on the seed and the epoch.
 
-    Two methods with one seed see the same images in the same order; with the same number of views, the same views.
+    Two methods with one seed see the same images in the same order; with the same number of views, the same views,
+    whatever further groups of views there are.
     The last, incomplete batch of an epoch is dropped.
     """
 
@@ -53,8 +44,10 @@ class ViewStream:
         seed: int,
         device: torch.device | str,
         workers: int | None = None,
+        more_views: Sequence[Views] = (),
     ) -> None:
-        """`views` is d, `batch_size` the number N of images. DataError if the images do not fill one batch.
+        """`views` is d of the first group, `batch_size` the number N of images. DataError if there are
+        fewer.
 
         `workers` is the number of processes that decode streamed images; 0 decodes in this one, None takes one a CPU.
         It changes no view.
@@ -64,8 +57,8 @@ class ViewStream:
                 f"{len(images)} training images do not fill one batch of {batch_size}. Use a batch_size "
                 f"of at most {len(images)}, or more images (train_images, validation_fraction)"
             )
-        self.input, self._augmentation = input, augmentation
-        self._views, self._batch_size, self._seed = views, batch_size, seed
+        self.input, self._batch_size, self._seed = input, batch_size, seed
+        self._groups = (Views(count=views, augmentation=augmentation), *more_views)
         self._device = torch.device(device)
         self._workers = workers
         self._source = _resident(images, self._device) if isinstance(images, Images) else images
@@ -79,29 +72,36 @@ class ViewStream:
         for step, views in zip(steps, self._view_batches(epoch, steps, order), strict=True):
             rows = order[step * self._batch_size : (step + 1) * self._batch_size]
             labels = self._labels.index_select(0, rows)  # brackets would wake all of torch's threads for a few numbers
-            yield Batch(views, labels.to(self._device, non_blocking=True))
+            yield Batch(views, labels.to(self._device, non_blocking=True), rows.to(self._device, non_blocking=True))
 
-    def _view_batches(self, epoch: int, steps: range, order: Tensor) -> Iterator[Tensor]:
-        """(d, N, C, S, S) of each step."""
+    def _view_batches(self, epoch: int, steps: range, order: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """(d, N, C, S, S) of each group, for each step."""
         size = self._batch_size
         if isinstance(self._source, Tensor):
             for step in steps:
                 rows = order[step * size : (step + 1) * size]
-                yield self._augmented(self._source, rows, stream(self._seed, "augment", epoch, step))
+                packed, numbers = self._chosen(self._source, rows)
+                yield tuple(
+                    self._augmented(packed, numbers, group, augment_stream(self._seed, place, epoch, step))
+                    for place, group in enumerate(self._groups)
+                )
         else:
-            work = ViewWork(self._source, self.input, self._augmentation, self._views, self._seed)
+            work = ViewWork(self._source, self.input, self._groups, self._seed)
             yield from work.views(epoch, steps, order, size, self._device, self._workers)
 
-    def _augmented(self, packed: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """(d, N, C, S, S) of some rows of the packed pixels (images, H, W, C)."""
+    def _chosen(self, packed: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The packed pixels (images, H, W, C) on the device, or only these rows; and where in them the rows are."""
+        if packed.device.type == self._device.type:
+            return packed, rows
+        return packed.index_select(0, rows).to(self._device, non_blocking=True), torch.arange(len(rows))
+
+    def _augmented(self, packed: Tensor, rows: Tensor, group: Views, generator: torch.Generator) -> Tensor:
+        """A group's views (d, N, C, S, S) of some rows of the packed pixels (images, H, W, C)."""
         height, width = packed.shape[1:3]
-        drawn = draw(self._augmentation, self._views * len(rows), height, width, generator)
-        if packed.device.type != self._device.type:
-            packed = packed.index_select(0, rows).to(self._device, non_blocking=True)
-            rows = torch.arange(len(rows))
-        size, mean, std = self.input.size, self.input.mean, self.input.std
-        augmented = augment(packed, drawn, size, mean, std, rows.repeat(self._views))
-        return augmented.view(self._views, len(rows), *augmented.shape[1:])
+        drawn = draw(group.augmentation, group.count * len(rows), height, width, generator)
+        size, mean, std = group.size or self.input.size, self.input.mean, self.input.std
+        augmented = augment(packed, drawn, size, mean, std, rows.repeat(group.count))
+        return augmented.view(group.count, len(rows), *augmented.shape[1:])
 
 
 def _resident(images: Images, device: torch.device) -> Tensor:

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.backbones import forked_rng, on_meta
 from harness.spec.models import Input, TrainingSpec
-from methods.method import Method
+from methods.method import Batch, Loss, Method, Step
 
 RAPL = Path("/sys/class/powercap")
 
@@ -26,12 +26,14 @@ def step_flops(method: Method, spec: TrainingSpec, input: Input) -> int:
     Raises whatever the method raises there: a loss may look at values, or know no such device. The step may be right
     all the same; it only stays uncounted.
     """
-    views = torch.empty(spec.views, spec.batch_size, input.channels, input.size, input.size, device="meta")
-    labels = torch.zeros(spec.batch_size, dtype=torch.int64, device="meta")
+    images, sizes = spec.batch_size, [(group.count, group.size or input.size) for group in spec.view_groups]
+    views = tuple(torch.empty(count, images, input.channels, size, size, device="meta") for count, size in sizes)
+    numbers = torch.zeros(images, dtype=torch.int64, device="meta")
+    step = Step(index=0, steps=1, epoch=0, epochs=spec.epochs, generator=torch.Generator().manual_seed(0))
     shadow = on_meta(method).train()
     with forked_rng(), FlopCounterMode(display=False) as counter:
-        loss = shadow.loss(views, labels, torch.Generator().manual_seed(0))
-        torch.autograd.backward(loss)
+        loss = Loss.of(shadow.loss(Batch(views, labels=numbers, index=numbers), step))
+        torch.autograd.backward(loss.total)
     return int(counter.get_total_flops())
 
 

@@ -134,7 +134,7 @@ def _two_views(
         return None
     size = min(256, len(sample))
     batches = ViewStream(sample, pretraining.input, training.augmentation, 2, size, pretraining.seed or 0, device)
-    pairs = [batch.views for batch in batches.epoch(0)]
+    pairs = [batch.views[0] for batch in batches.epoch(0)]
     first, second = (extract(encoder, (pair[side] for pair in pairs), device, training.precision) for side in (0, 1))
     return first, second
 

@@ -100,7 +100,7 @@ class PretrainingRun:
                 train_seconds=self.tally.seconds,
                 monitor_seconds=self.tally.measuring_seconds,
                 steps=self.tally.step,
-                views_seen=self.tally.step * training.views * training.batch_size if training else 0,
+                views_seen=self.tally.step * training.all_views * training.batch_size if training else 0,
                 peak_memory_bytes=peak,
                 energy_joules=self.joules,
                 unknown=self.unknown,
@@ -116,7 +116,14 @@ class PretrainingRun:
         assert spec.seed is not None
         images = load_images(spec.source, "train", context.execution.data_dir, spec.input.channels).images
         views = ViewStream(
-            images, spec.input, training.augmentation, training.views, training.batch_size, spec.seed, self.device
+            images,
+            spec.input,
+            training.augmentation,
+            training.views,
+            training.batch_size,
+            spec.seed,
+            self.device,
+            more_views=training.more_views,
         )
         self.steps_per_epoch = views.steps_per_epoch
         watched = _Monitors(self.task, networks, context, self.device)
@@ -138,6 +145,7 @@ class PretrainingRun:
             views,
             self.device,
             hooks,
+            silent=self.entry.silent,
             plain=execution.plain,
             compile=execution.compile,
         )
@@ -237,7 +245,7 @@ class PretrainingRun:
             train_seconds=self.tally.seconds,
             monitor_seconds=self.tally.measuring_seconds,
             steps=self.tally.step,
-            views_seen=self.tally.step * training.views * training.batch_size if training else 0,
+            views_seen=self.tally.step * training.all_views * training.batch_size if training else 0,
             peak_memory_bytes=None,
             energy_joules=None,
             unknown=dict.fromkeys(("peak_memory_bytes", "energy_joules"), "it was stopped early"),

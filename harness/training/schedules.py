@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step. Owns no state: resuming needs the step alone."""
+"""Learning rate and weight decay as pure functions of the step. Owns no state: resuming needs the step alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from harness.spec.models import Schedule
+from harness.spec.models import Schedule, WeightDecaySchedule
 
 
 def warmup_factor(spec: Schedule, step: int) -> float:
@@ -33,9 +33,22 @@ def decay_factor(spec: Schedule, step: int, steps_per_epoch: int, epochs: int) -
 def set_lr(
     optimiser: torch.optim.Optimizer, peak_lr: float, spec: Schedule, step: int, steps_per_epoch: int, epochs: int
 ) -> float:
-    """Set every group's rate for this step; groups marked `constant_lr` only warm up. Returns the decayed rate."""
+    """Set every group's rate for this step; groups marked `constant_lr` only warm up, and
+    `lr_scale` multiplies a group's. Returns the decayed rate."""
     warm = peak_lr * warmup_factor(spec, step)
     decayed = warm * decay_factor(spec, step, steps_per_epoch, epochs)
     for group in optimiser.param_groups:
-        group["lr"] = warm if group["constant_lr"] else decayed
+        group["lr"] = (warm if group["constant_lr"] else decayed) * group["lr_scale"]
     return decayed
+
+
+def weight_decay_at(first: float, spec: WeightDecaySchedule, step: int, steps: int) -> float:
+    """final + (first - final) (1 + cos(pi step / steps)) / 2 (DINO, utils.cosine_scheduler)."""
+    return spec.final + (first - spec.final) * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def set_weight_decay(optimiser: torch.optim.Optimizer, weight_decay: float) -> None:
+    """Set it for this step in every group that has any."""
+    for group in optimiser.param_groups:
+        if group["decayed"]:
+            group["weight_decay"] = weight_decay

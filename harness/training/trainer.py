@@ -7,23 +7,24 @@ A run stopped after any step and resumed goes on exactly: every random draw belo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.accelerate import Wish, prepare
 from harness.accelerate.precision import autocast, check_precision, gradient_scaler
-from harness.data.views import Batch, ViewStream
+from harness.data.views import ViewStream
 from harness.spec.models import TrainingSpec
 from harness.store.records import CurvePoint
 from harness.streams import stream, stream_seed
 from harness.training.checkpoints import BackgroundWriter, CheckpointError, State
+from harness.training.first_step import check_gradients, check_loss
 from harness.training.optimisers import build_optimiser
-from harness.training.schedules import set_lr
-from methods.method import Method
+from harness.training.schedules import set_lr, set_weight_decay, weight_decay_at
+from methods.method import Batch, Loss, Method, Step
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -99,11 +100,13 @@ class Trainer:
         device: torch.device,
         hooks: Hooks,
         *,
+        silent: Sequence[str] = (),
         plain: bool = False,
         compile: Wish = "off",
     ) -> None:
         """
         Args:
+            silent: patterns of the names of parameters that get no gradient at the first step.
             seed: of dropout and of the method's own draws; the views have theirs.
             run_id: of the pretraining, which its checkpoints name.
             plain, compile: as `prepare` has them.
@@ -113,13 +116,16 @@ class Trainer:
         """
         check_precision(spec.precision, device)
         self.spec, self.seed, self.run_id = spec, seed, run_id
-        self.views, self.device, self.hooks = views, device, hooks
+        self.views, self.device, self.hooks, self.silent = views, device, hooks, tuple(silent)
         prepared = prepare(method, spec, views.input, device, plain=plain, compile=compile)
-        self.method, self.method.encode_views = prepared.method, prepared.encode
+        self.method, self.encode = prepared.method, prepared.encode
         self.optimiser = build_optimiser(method, spec.optimiser)
+        self.trained = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.scaler = gradient_scaler(spec.precision, device)
         self.tally = Tally()
+        self.checked = False  # whether a step of this process has been looked at closely
         self.loss_sum = torch.zeros((), device=device)  # over the steps of the current epoch
+        self.term_sums: dict[str, Tensor] = {}  # likewise
         self.last_loss = torch.zeros((), device=device)
         self.bad_step = torch.full((), -1, device=device)  # first step with a non-finite loss
 
@@ -137,6 +143,7 @@ class Trainer:
         """Train to the end.
 
         Raises:
+            WrongLossError: at the first step of this process, the loss or its gradients cannot be right.
             NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is from before.
             Interrupted: `should_stop` said so; the state after the last step is on the disk.
             Pruned: `give_up` said so.
@@ -165,20 +172,52 @@ class Trainer:
             self._between_steps(writer)
 
     def _train_step(self, batch: Batch, epoch: int) -> None:
-        step, spec = self.tally.step, self.spec
-        set_lr(self.optimiser, spec.optimiser.lr, spec.schedule, step, self.views.steps_per_epoch, spec.epochs)
-        torch.manual_seed(stream_seed(self.seed, "dropout", step))
+        step, spec = self._step(epoch), self.spec
+        set_lr(self.optimiser, spec.optimiser.lr, spec.schedule, step.index, self.views.steps_per_epoch, spec.epochs)
+        if spec.weight_decay_schedule is not None:
+            first = spec.optimiser.weight_decay
+            set_weight_decay(self.optimiser, weight_decay_at(first, spec.weight_decay_schedule, step.index, step.steps))
+        batch = replace(batch, views=tuple(channels_last(views) for views in batch.views))
+        torch.manual_seed(stream_seed(self.seed, "dropout", step.index))
         with autocast(spec.precision, self.device):
-            loss = self.method.loss(channels_last(batch.views), batch.labels, stream(self.seed, "permutation", step))
+            loss = Loss.of(self.method.loss(batch, step))
         self.optimiser.zero_grad()
-        self.scaler.scale(loss).backward()
+        if not self.checked:
+            check_loss(loss)
+        torch.autograd.backward(self.scaler.scale(loss.total))
+        self._note(loss)
+        if not self.checked:
+            self._check_finite()
+            check_gradients(self.method, batch, self.silent)
+            self.checked = True
+        if spec.clip is not None:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.trained, spec.clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self.method.after_step(epoch / spec.epochs)
-        self.last_loss = loss.detach()
-        self.loss_sum += self.last_loss
-        self.bad_step = torch.where((self.bad_step < 0) & ~torch.isfinite(self.last_loss), step, self.bad_step)
+        self.method.after_step(step)
         self.tally.step += 1
+
+    def _step(self, epoch: int) -> Step:
+        index = self.tally.step
+        return Step(
+            index=index,
+            steps=self.steps,
+            epoch=epoch,
+            epochs=self.spec.epochs,
+            generator=stream(self.seed, "permutation", index),
+            encode=self.encode,
+        )
+
+    def _note(self, loss: Loss) -> None:
+        """Add a step's loss to the sums of its epoch."""
+        self.last_loss = loss.total.detach()
+        self.loss_sum += self.last_loss
+        for name, term in loss.terms.items():
+            so_far = self.term_sums.setdefault(name, torch.zeros((), device=self.device))
+            so_far += term.detach()
+        step = self.tally.step
+        self.bad_step = torch.where((self.bad_step < 0) & ~torch.isfinite(self.last_loss), step, self.bad_step)
 
     @contextmanager
     def _explaining_memory(self) -> Iterator[None]:
@@ -188,7 +227,7 @@ class Trainer:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
             raise BatchTooLargeError(
-                f"a step of {self.spec.batch_size} images in {self.spec.views} views does not fit the memory of "
+                f"a step of {self.spec.batch_size} images in {self.spec.all_views} views does not fit the memory of "
                 f"{self.device}: use a smaller `batch_size` or fewer `views`, a narrower backbone, `precision: "
                 f"bfloat16`, or a larger device (torch says: {str(error).splitlines()[0]})"
             ) from error
@@ -212,8 +251,10 @@ class Trainer:
     def _end_epoch(self, epochs_done: int) -> None:
         self._check_finite()
         self._count_seconds()
+        steps = self.views.steps_per_epoch
         values = {
-            "loss": (self.loss_sum / self.views.steps_per_epoch).item(),
+            "loss": (self.loss_sum / steps).item(),
+            **{f"loss_{name}": (term / steps).item() for name, term in self.term_sums.items()},
             "lr": float(self.optimiser.param_groups[0]["lr"]),
             **self.method.readings(),
         }
@@ -222,6 +263,7 @@ class Trainer:
         point = CurvePoint(epoch=epochs_done, step=self.tally.step, values=values, seconds=self.tally.seconds)
         self.tally.curve.append(point)
         self.loss_sum.zero_()
+        self.term_sums.clear()
         self.method.train()
         self._began = time.monotonic()
         if self.hooks.give_up(point):
@@ -254,7 +296,7 @@ class Trainer:
             step=self.tally.step,
             steps=self.steps,
             loss=self.last_loss.item(),
-            views_per_second=rate * self.spec.views * self.spec.batch_size,
+            views_per_second=rate * self.spec.all_views * self.spec.batch_size,
             seconds_left=(self.steps - self.tally.step) / max(rate, 1e-9),
             latest=self.tally.curve[-1].values if self.tally.curve else {},
         )
@@ -273,6 +315,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "loss_sum": self.loss_sum,
+            "term_sums": self.term_sums,
             "step": self.tally.step,
             "seconds": self.tally.seconds,
             "measuring_seconds": self.tally.measuring_seconds,
@@ -291,6 +334,7 @@ class Trainer:
             self.optimiser.load_state_dict(state["optimiser"])
             self.scaler.load_state_dict(state["scaler"])
             self.loss_sum.copy_(state["loss_sum"])
+            self.term_sums = {name: value.to(self.device) for name, value in state["term_sums"].items()}
             curve = [CurvePoint.model_validate(point) for point in state["curve"]]
             self.tally = Tally(state["step"], state["seconds"], state["measuring_seconds"], state["resumed"] + 1, curve)
         except (KeyError, ValueError, RuntimeError) as error:

@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from harness.accelerate.cuda.compiled import CompileWarning, compile_encoders
-from methods.method import Method
+from methods.method import Batch, Method, Step
 
 CPU = torch.device("cpu")
 
 
 class Plain(Method):
-    def loss(self, views, labels, generator):
-        return self.encoder(views[0]).square().mean()
+    def loss(self, batch, step):
+        return self.encoder(batch.views[0][0]).square().mean()
 
 
 def method():
@@ -26,7 +26,7 @@ def method():
 def stepped(made):
     views = torch.randn(2, 5, 1, 6, 6, generator=torch.Generator().manual_seed(1))
     made.train()
-    loss = made.loss(views, torch.zeros(5), torch.Generator())
+    loss = made.loss(Batch((views,), torch.zeros(5), torch.arange(5)), Step(0, 1, 0, 1, torch.Generator()))
     loss.backward()
     return loss.detach(), [p.grad for p in made.parameters()], made.state_dict()
 

@@ -9,7 +9,7 @@ from harness.data.datasets import DataError
 from harness.data.decoding import pieces
 from harness.data.images import Images, StreamedImages
 from harness.data.views import ViewStream, clean
-from harness.spec.models import Augmentation, Input, Transform
+from harness.spec.models import Augmentation, Input, Transform, Views
 from harness.streams import stream
 
 INPUT = Input(size=16, channels=3, mean=(0.4,) * 3, std=(0.2,) * 3)
@@ -33,30 +33,44 @@ def view_stream(images, workers=0, batch_size=8, views=2, seed=3):
 def test_every_image_is_augmented_alone_with_its_own_stream(images):
     order = torch.randperm(21, generator=stream(3, "order", 1))
     for step, batch in enumerate(view_stream(images, views=3).epoch(1)):
-        assert batch.views.shape == (3, 8, 3, 16, 16)
-        assert all(view.is_contiguous(memory_format=torch.channels_last) for view in batch.views)
+        assert batch.views[0].shape == (3, 8, 3, 16, 16)
+        assert all(view.is_contiguous(memory_format=torch.channels_last) for view in batch.views[0])
         rows = order[8 * step : 8 * step + 8]
         assert torch.equal(batch.labels, rows)
         for position, row in enumerate(rows.tolist()):
             pixels = torch.from_numpy(images.decode(row))
             drawn = draw(AUGMENTATION, 3, *pixels.shape[:2], stream(3, "augment", 1, step, position))
             expected = augment(pixels.repeat(3, 1, 1, 1), drawn, 16, INPUT.mean, INPUT.std)
-            torch.testing.assert_close(batch.views[:, position], expected)
+            torch.testing.assert_close(batch.views[0][:, position], expected)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_further_groups_of_views_have_streams_of_their_own_and_leave_the_first_as_it_is(images, workers):
+    small = Views(count=3, size=10, augmentation=Augmentation(order="crop_jitter"))
+    grouped = ViewStream(images, INPUT, AUGMENTATION, 2, 8, 3, "cpu", workers, more_views=(small,))
+    for step, (alone, batch) in enumerate(zip(view_stream(images).epoch(1), grouped.epoch(1), strict=True)):
+        assert torch.equal(batch.views[0], alone.views[0])
+        assert batch.views[1].shape == (3, 8, 3, 10, 10)
+        for position, row in enumerate(batch.index.tolist()):
+            pixels = torch.from_numpy(images.decode(row))
+            drawn = draw(small.augmentation, 3, *pixels.shape[:2], stream(3, "augment", 1, 1, step, position))
+            expected = augment(pixels.repeat(3, 1, 1, 1), drawn, 10, INPUT.mean, INPUT.std)
+            torch.testing.assert_close(batch.views[1][:, position], expected)
 
 
 def test_the_number_of_workers_and_the_size_of_pieces_change_nothing(images, monkeypatch):
-    reference = [batch.views for batch in view_stream(images).epoch(0)]
+    reference = [batch.views[0] for batch in view_stream(images).epoch(0)]
     assert len(reference) == 2
     monkeypatch.setattr("harness.data.decoding.PIECE_IMAGES", 3)
     for workers in (0, 2):
-        again = [batch.views for batch in view_stream(images, workers).epoch(0)]
+        again = [batch.views[0] for batch in view_stream(images, workers).epoch(0)]
         assert all(torch.equal(a, b) for a, b in zip(again, reference, strict=True))
     assert multiprocessing.active_children() == []
 
 
 def test_an_epoch_can_be_entered_at_any_step(images):
-    whole = [batch.views for batch in view_stream(images, batch_size=5).epoch(2)]
-    rest = [batch.views for batch in view_stream(images, batch_size=5).epoch(2, first_step=3)]
+    whole = [batch.views[0] for batch in view_stream(images, batch_size=5).epoch(2)]
+    rest = [batch.views[0] for batch in view_stream(images, batch_size=5).epoch(2, first_step=3)]
     assert len(whole) == 4
     assert len(rest) == 1
     assert torch.equal(rest[0], whole[3])
@@ -108,5 +122,5 @@ def test_take(images):
 def test_cuda_gets_the_same_views(images):
     here = next(view_stream(images).epoch(0))
     there = next(ViewStream(images, INPUT, AUGMENTATION, 2, 8, 3, "cuda", 2).epoch(0))
-    assert there.views.device.type == "cuda"
-    assert torch.equal(there.views.cpu(), here.views)
+    assert there.views[0].device.type == "cuda"
+    assert torch.equal(there.views[0].cpu(), here.views[0])

@@ -8,7 +8,7 @@ from harness.data.augment import augment, draw
 from harness.data.datasets import DataError
 from harness.data.loading import Images
 from harness.data.views import ViewStream, clean
-from harness.spec.models import Augmentation, Input, Transform
+from harness.spec.models import Augmentation, Input, Transform, Views
 from harness.streams import stream
 
 INPUT = Input(size=8, channels=3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
@@ -34,7 +34,7 @@ def view_stream(augmentation=AUGMENTATION, views=2, batch_size=4, seed=0, data=N
 
 
 def equal(first, second):
-    return torch.equal(first.views, second.views) and torch.equal(first.labels, second.labels)
+    return torch.equal(first.views[0], second.views[0]) and torch.equal(first.labels, second.labels)
 
 
 def normalised(pixels):
@@ -47,8 +47,8 @@ def test_shapes_and_dropped_last_batch(views):
     stream_ = view_stream(views=views)
     batches = list(stream_.epoch(0))
     assert stream_.steps_per_epoch == len(batches) == 2  # 10 images, batches of 4
-    assert all(batch.views.shape == (views, 4, 3, 8, 8) and batch.labels.shape == (4,) for batch in batches)
-    assert batches[0].views.dtype == torch.float32
+    assert all(batch.views[0].shape == (views, 4, 3, 8, 8) and batch.labels.shape == (4,) for batch in batches)
+    assert batches[0].views[0].dtype == torch.float32
     assert batches[0].labels.dtype == torch.int64
 
 
@@ -58,7 +58,8 @@ def test_views_of_one_image_stand_at_its_place_with_its_label_in_the_order_of_th
     for step, batch in enumerate(view_stream(IDENTITY, views=3, seed=7, data=data).epoch(3)):
         rows = order[4 * step : 4 * step + 4].numpy()
         assert torch.equal(batch.labels, torch.from_numpy(data.labels[rows]))
-        for view in batch.views:
+        assert batch.index.tolist() == rows.tolist()
+        for view in batch.views[0]:
             torch.testing.assert_close(view, normalised(data.pixels[rows]), atol=1e-5, rtol=0)
 
 
@@ -69,12 +70,32 @@ def test_views_are_the_augmentation_of_the_step_s_stream():
     pixels = torch.from_numpy(data.pixels)[rows].repeat(2, 1, 1, 1)
     drawn = draw(AUGMENTATION, 8, 8, 8, stream(5, "augment", 2, 1))
     expected = augment(pixels, drawn, 8, INPUT.mean, INPUT.std)
-    assert torch.equal(batch.views, torch.stack([expected[:4], expected[4:]]))
-    assert not torch.equal(batch.views[0], batch.views[1])
+    assert torch.equal(batch.views[0], torch.stack([expected[:4], expected[4:]]))
+    assert not torch.equal(batch.views[0][0], batch.views[0][1])
+
+
+SMALL = Views(count=3, size=5, augmentation=Augmentation(order="crop_jitter", crop_scale=(0.05, 0.3)))
+AS_LARGE = Views(count=1, augmentation=AUGMENTATION)
+
+
+def test_further_groups_have_their_own_size_augmentation_and_stream_and_leave_the_first_as_it_is():
+    data = images()
+    grouped = ViewStream(data, INPUT, AUGMENTATION, 2, 4, 5, "cpu", more_views=(SMALL, AS_LARGE))
+    for step, (alone, batch) in enumerate(zip(view_stream(seed=5).epoch(2), grouped.epoch(2), strict=True)):
+        large, small, more = batch.views
+        assert torch.equal(large, alone.views[0])
+        assert (small.shape, more.shape) == ((3, 4, 3, 5, 5), (1, 4, 3, 8, 8))
+        assert all(view.is_contiguous(memory_format=torch.channels_last) for view in (*small, *more))
+        pixels = torch.from_numpy(data.pixels)[batch.index]
+        for place, found, group in ((1, small, SMALL), (2, more, AS_LARGE)):
+            rows = torch.arange(4).repeat(group.count)
+            drawn = draw(group.augmentation, len(rows), 8, 8, stream(5, "augment", place, 2, step))
+            expected = augment(pixels, drawn, group.size or 8, INPUT.mean, INPUT.std, rows)
+            assert torch.equal(found.flatten(0, 1), expected)
 
 
 def test_each_view_is_in_channels_last_order():
-    for view in next(view_stream(views=3).epoch(0)).views:
+    for view in next(view_stream(views=3).epoch(0)).views[0]:
         assert view.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -91,7 +112,7 @@ def test_epochs_and_seeds_differ_and_repeat():
     first = next(view_stream().epoch(0))
     assert equal(first, next(view_stream().epoch(0)))
     for other in (next(view_stream().epoch(1)), next(view_stream(seed=1).epoch(0))):
-        assert not torch.equal(first.views, other.views)
+        assert not torch.equal(first.views[0], other.views[0])
 
 
 def test_every_image_at_most_once_an_epoch():
@@ -112,7 +133,7 @@ def test_greyscale_images():
     data = images(channels=1)
     grey = Input(size=8, channels=1, mean=(0.3,), std=(0.4,))
     batch = next(ViewStream(data, grey, AUGMENTATION, 2, 4, 0, "cpu").epoch(0))
-    assert batch.views.shape == (2, 4, 1, 8, 8)
+    assert batch.views[0].shape == (2, 4, 1, 8, 8)
 
 
 def test_clean_without_resizing_is_normalisation_in_order():
@@ -172,6 +193,6 @@ def test_clean_refuses_a_crop_larger_than_the_image():
 def test_cuda_sees_the_same_views():
     here, there = (ViewStream(images(64), INPUT, AUGMENTATION, 2, 32, 0, device) for device in ("cpu", "cuda"))
     for ours, theirs in zip(here.epoch(0), there.epoch(0), strict=True):
-        assert theirs.views.device.type == "cuda"
-        torch.testing.assert_close(theirs.views.cpu(), ours.views, atol=2e-3, rtol=0)
+        assert theirs.views[0].device.type == "cuda"
+        torch.testing.assert_close(theirs.views[0].cpu(), ours.views[0], atol=2e-3, rtol=0)
         assert torch.equal(theirs.labels.cpu(), ours.labels)

@@ -9,7 +9,7 @@ from harness.backbones import build_encoder, feature_size
 from harness.engines.cost import energy_meter, step_flops
 from harness.spec.models import Augmentation, Backbone, Input, Optimiser, Schedule, TrainingSpec
 from methods import catalogue
-from methods.method import Method
+from methods.method import Batch, Loss, Method, Step
 
 CPU = torch.device("cpu")
 INPUT = Input(size=8, channels=1, mean=(0.5,), std=(0.25,))
@@ -45,7 +45,9 @@ def test_operations_of_a_step_are_those_of_a_step_that_is_run(name):
     counted = step_flops(method, SPEC, INPUT)
     views = torch.randn(SPEC.views, SPEC.batch_size, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     with FlopCounterMode(display=False) as counter:
-        method.loss(views, torch.zeros(SPEC.batch_size, dtype=torch.int64), torch.Generator()).backward()
+        numbers = torch.zeros(SPEC.batch_size, dtype=torch.int64)
+        step = Step(0, 1, 0, 1, torch.Generator())
+        Loss.of(method.loss(Batch((views,), numbers, numbers), step)).total.backward()
     assert counted == counter.get_total_flops() > 0
 
 
@@ -68,7 +70,8 @@ def test_counting_leaves_the_method_as_it_was():
 )
 def test_a_loss_that_cannot_be_counted_says_so_by_its_own_error(factor, error):
     class Odd(Method):
-        def loss(self, views, labels, generator):
+        def loss(self, batch, step):
+            views = batch.views[0]
             return self.encoder(views[0]).square().mean() * factor(views)
 
     with pytest.raises(error):

@@ -22,11 +22,11 @@ from methods.w_mse import METHOD as W_MSE
 
 class Breaks(Composed):
     calls = 0
-    def loss(self, views, labels, generator):
+    def loss(self, batch, step):
         self.calls += 1
         if self.calls == 3:
             raise RuntimeError("the third step is too much")
-        return super().loss(views, labels, generator)
+        return super().loss(batch, step)
 
 METHOD = MethodEntry(name="breaks", summary="breaks", source="this test", settings=W_MSE.settings, build=Breaks)
 '''

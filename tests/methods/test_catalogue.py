@@ -15,6 +15,7 @@ from torch import nn
 import methods
 from methods import MethodFileError, catalogue, method_sources
 from methods.classifier import Classifier
+from methods.method import Batch, Step
 from methods.supervised import SupervisedSettings
 
 HERE = Path(methods.__file__).parent
@@ -180,7 +181,7 @@ def test_supervised_reads_every_view_and_has_no_head():
     method = Classifier(SupervisedSettings(), nn.Flatten(), 12, 5)
     views = torch.randn(3, 8, 3, 2, 2, requires_grad=True)
     labels = torch.arange(8) % 5
-    loss = method.loss(views, labels, torch.Generator())
+    loss = method.loss(Batch((views,), labels, torch.arange(8)), Step(0, 1, 0, 1, torch.Generator()))
     loss.backward()
     logits = torch.cat([method.classifier(view.flatten(1)) for view in views])
     torch.testing.assert_close(loss, nn.functional.cross_entropy(logits, labels.repeat(3)))

@@ -37,6 +37,7 @@ from methods.losses.nt_xent import nt_xent
 from methods.losses.slice_monitor import WhiteningError
 from methods.losses.variance_covariance import covariance_term, variance_term
 from methods.losses.whitening import Variant, slices, whiten
+from methods.method import Batch, Step
 from methods.parts import cosine_momentum
 from methods.simsiam import SimSiamSettings
 from methods.vicreg import VicRegSettings
@@ -60,7 +61,13 @@ def built(settings: Composition, seed: int = 0) -> Composed:
 
 
 def loss_of(method: Composed, views: Tensor) -> Tensor:
-    return method.loss(views, LABELS, torch.Generator().manual_seed(3))
+    return method.loss(*given(views)).total
+
+
+def given(*groups: Tensor, epoch: int = 0, epochs: int = 1) -> tuple[Batch, Step]:
+    """What the trainer gives a loss."""
+    step = Step(index=0, steps=1, epoch=epoch, epochs=epochs, generator=torch.Generator().manual_seed(3))
+    return Batch(groups, LABELS, torch.arange(N)), step
 
 
 def shrunk(name: str, **changes: Any) -> Composition:
@@ -116,7 +123,7 @@ def test_batch_statistics_of_the_head_are_shared_between_views_or_not(name: str)
 
 
 def _projected(method: Composed, h: Tensor) -> Tensor:
-    return method._project(nn.Identity(), method.head, h)
+    return method._project(nn.Identity(), method.head, *given(h))
 
 
 class Counting(nn.Module):
@@ -135,7 +142,7 @@ class Counting(nn.Module):
 @pytest.mark.parametrize("name", FAMILY)
 def test_the_encoder_runs_once_a_view(name: str):
     watched = Counting()
-    Composed(shrunk(name), watched, FEATURES, 10).double().loss(images(3), LABELS, torch.Generator())
+    Composed(shrunk(name), watched, FEATURES, 10).double().loss(*given(images(3)))
     assert watched.calls == [N, N, N]
 
 
@@ -187,8 +194,10 @@ def test_linear_layers_keep_torchs_initialisation():
 def test_constant_learning_rate_parameters():
     simsiam, byol = built(shrunk("simsiam")), built(shrunk("byol"))
     assert simsiam.predictor is not None
-    assert [id(p) for p in simsiam.constant_lr_parameters()] == [id(p) for p in simsiam.predictor.parameters()]
-    assert list(byol.constant_lr_parameters()) == []
+    (group,) = simsiam.parameter_groups()
+    assert group.constant_lr
+    assert [id(p) for p in group.parameters] == [id(p) for p in simsiam.predictor.parameters()]
+    assert list(byol.parameter_groups()) == []
 
 
 def test_embed_is_the_projectors_output_in_float32():
@@ -218,7 +227,7 @@ def test_the_target_moves_by_the_formula_and_its_buffers_stay():
     pairs = ((method.target_encoder, method.encoder), (method.target_head, method.head))
     before = [copy.deepcopy(target.state_dict()) for target, _ in pairs]
     buffers = [{name: b.clone() for name, b in target.named_buffers()} for target, _ in pairs]
-    method.after_step(progress=0.25)
+    method.after_step(given(images(), epoch=25, epochs=100)[1])  # epoch / epochs, as the authors have it
     tau = 1 - 0.01 * (2**-0.5 + 1) / 2
     for (target, online), old, kept in zip(pairs, before, buffers, strict=True):
         own = dict(online.named_parameters())
@@ -248,7 +257,7 @@ def test_the_target_normalises_with_its_own_batch_statistics():
     online, target = method.encoder[2], method.target_encoder[2]
     loss_of(method, images())
     assert int(target.num_batches_tracked) == 2  # one call a view, in train mode
-    method.after_step(0.0)
+    method.after_step(given(images())[1])
     torch.testing.assert_close(online.running_mean, target.running_mean)  # equal weights saw equal images
 
 

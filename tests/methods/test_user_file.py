@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from methods import MethodFileError, catalogue, method_sources
+from methods.method import Batch, Step
 
 OWN = """
 from typing import Literal
@@ -54,7 +55,8 @@ def test_a_users_file_becomes_a_method(tmp_path: Path):
     entry = catalogue([file])["own"]
     assert entry.settings.model_validate({"mood": "odd"}).model_dump()["mood"] == "odd"
     method = entry.builder()(entry.settings(), nn.Flatten(), 12, 10)
-    assert method.loss(torch.randn(2, 8, 3, 2, 2), torch.zeros(8), torch.Generator()).isfinite()
+    batch = Batch((torch.randn(2, 8, 3, 2, 2),), torch.zeros(8), torch.arange(8))
+    assert method.loss(batch, Step(0, 1, 0, 1, torch.Generator())).total.isfinite()
     assert "own" not in catalogue()
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from harness.spec.models import Optimiser
 from harness.training.optimisers import build_optimiser
-from methods.method import Method
+from methods.method import Method, ParameterGroup
 
 
 class Toy(Method):
@@ -15,11 +15,11 @@ class Toy(Method):
         self.predictor = nn.Linear(2, 2)
         self.target = nn.Linear(2, 2).requires_grad_(False)
 
-    def loss(self, views, labels, generator):
-        return self.predictor(self.encoder(views[0]).mean((2, 3))).square().sum()
+    def loss(self, batch, step):
+        return self.predictor(self.encoder(batch.views[0][0]).mean((2, 3))).square().sum()
 
-    def constant_lr_parameters(self):
-        return self.predictor.parameters()
+    def parameter_groups(self):
+        return [ParameterGroup(self.predictor.parameters(), constant_lr=True)]
 
 
 def test_paper_adam_decays_everything_coupled():
@@ -66,3 +66,38 @@ def test_one_step_by_hand(name):
     undecayed = {"adam": 0.9, "adamw": 0.9, "sgd": 0.9, "lars": 0.9}[name]
     torch.testing.assert_close(weight.data, torch.full((2, 2), expected))
     torch.testing.assert_close(bias.data, torch.full((2,), undecayed))
+
+
+def grouped(*groups):
+    toy = Toy()
+    toy.parameter_groups = lambda: [make(toy) for make in groups]
+    return toy
+
+
+def test_a_group_has_a_rate_and_a_decay_of_its_own_and_the_rest_need_not_be_named():
+    toy = grouped(
+        lambda toy: ParameterGroup(toy.predictor.parameters(), lr_scale=10.0, decay=False),
+        lambda toy: ParameterGroup(toy.encoder[1].parameters(), decay=True),
+    )
+    optimiser = build_optimiser(toy, Optimiser(lr=0.1, weight_decay=0.5, decay_bias_and_norm=False))
+    of = {id(p): group for group in optimiser.param_groups for p in group["params"]}
+    assert len(of) == 6
+    for p in toy.predictor.parameters():
+        assert (of[id(p)]["lr"], of[id(p)]["weight_decay"]) == (1.0, 0.0)
+    assert {of[id(p)]["weight_decay"] for p in toy.encoder[1].parameters()} == {0.5}
+    conv = toy.encoder[0]
+    assert (of[id(conv.weight)]["weight_decay"], of[id(conv.bias)]["weight_decay"]) == (0.5, 0.0)
+    assert of[id(conv.weight)]["lr"] == 0.1
+
+
+def test_a_parameter_in_two_groups_or_of_nobody_is_refused():
+    def predictor(toy):
+        return ParameterGroup(toy.predictor.parameters())
+
+    with pytest.raises(ValueError, match=r"^parameter_groups of Toy: predictor.weight stands in two groups; name it"):
+        build_optimiser(grouped(predictor, predictor), Optimiser())
+    stray = nn.Parameter(torch.zeros(3, 2))
+    with pytest.raises(
+        ValueError, match=r"a parameter of shape \(3, 2\) is none of the method's; make it an attribute"
+    ):
+        build_optimiser(grouped(lambda toy: ParameterGroup([stray])), Optimiser())

@@ -48,16 +48,16 @@ class Toy(Method):
         self.target = nn.Linear(4 * 36, 6).requires_grad_(False)
         self.break_at, self.calls, self.progress_seen = break_at, 0, []
 
-    def loss(self, views, labels, generator):
+    def loss(self, batch, step):
         self.calls += 1
-        h = torch.stack([self.encoder(view) for view in views])
-        permutation = torch.randperm(h.shape[1], generator=generator)
+        h = step.features(self.encoder, batch)
+        permutation = torch.randperm(h.shape[1], generator=step.generator)
         online, target = self.head(h[0][permutation]), self.target(h[1][permutation.flip(0)]).detach()
         loss = (online.float() - target.float()).square().mean() + online.float().mean()
         return loss * math.inf if self.calls == self.break_at else loss
 
-    def after_step(self, progress):
-        self.progress_seen.append(progress)
+    def after_step(self, step):
+        self.progress_seen.append(step.epoch / step.epochs)
         with torch.no_grad():
             self.target.weight.lerp_(self.head.weight, 0.1)
 
@@ -134,9 +134,9 @@ def test_the_curve_has_a_point_an_epoch_with_the_mean_loss(uninterrupted):
 
 def test_the_draws_of_a_step_belong_to_the_seed_the_purpose_and_the_step():
     class Noting(Toy):
-        def loss(self, views, labels, generator):
-            seeds.append((torch.initial_seed(), generator.initial_seed()))
-            return super().loss(views, labels, generator)
+        def loss(self, batch, step):
+            seeds.append((torch.initial_seed(), step.generator.initial_seed()))
+            return super().loss(batch, step)
 
     seeds = []
     make_trainer(Surroundings(), SPEC.model_copy(update={"epochs": 1}), Noting()).run()
@@ -266,8 +266,8 @@ def test_a_resumed_run_is_judged_by_its_past_too():
 class Greedy(Toy):
     """A loss that asks for more memory than any machine has."""
 
-    def loss(self, views, labels, generator):
-        return super().loss(views, labels, generator) + torch.empty(2**60).sum()
+    def loss(self, batch, step):
+        return super().loss(batch, step) + torch.empty(2**60).sum()
 
 
 def test_a_step_that_does_not_fit_the_memory_says_what_to_make_smaller():
@@ -279,8 +279,43 @@ def test_a_step_that_does_not_fit_the_memory_says_what_to_make_smaller():
 
 def test_another_runtime_error_is_left_as_it_is():
     class Wrong(Toy):
-        def loss(self, views, labels, generator):
+        def loss(self, batch, step):
             raise RuntimeError("shapes do not fit")
 
     with pytest.raises(RuntimeError, match=r"^shapes do not fit$"):
         make_trainer(Surroundings(), method=Wrong()).run()
+
+
+def test_a_method_is_told_where_the_training_stands():
+    class Noting(Toy):
+        def loss(self, batch, step):
+            told.append((step.index, step.steps, step.epoch, step.epochs, step.rank, step.ranks))
+            assert torch.equal(step.gather(batch.labels), batch.labels)
+            return super().loss(batch, step)
+
+    told = []
+    make_trainer(Surroundings(), method=Noting()).run()
+    total = EPOCHS * STEPS_PER_EPOCH
+    assert told == [(i, total, i // STEPS_PER_EPOCH, EPOCHS, 0, 1) for i in range(total)]
+
+
+def test_clipping_bounds_the_norm_of_the_whole_gradient():
+    """By SGD without momentum at a rate of one, the first step is the gradient."""
+    spec = SPEC.model_copy(
+        update={
+            "optimiser": Optimiser(name="sgd", lr=1.0, momentum=0.0, weight_decay=0.0),
+            "schedule": Schedule(name="constant", warmup_steps=0),
+        }
+    )
+    steps = {}
+    for clip in (None, 1e-3, 1e6):
+        trainer = make_trainer(Surroundings(stop_after=1), spec.model_copy(update={"clip": clip}))
+        before = [p.detach().clone() for p in trainer.trained]
+        with pytest.raises(Interrupted):
+            trainer.run()
+        moved = zip(trainer.trained, before, strict=True)
+        steps[clip] = torch.cat([(p.detach() - old).flatten() for p, old in moved])
+    assert steps[None].norm() > 1e-2
+    assert float(steps[1e-3].norm()) == pytest.approx(1e-3, rel=1e-2)
+    torch.testing.assert_close(steps[1e-3], steps[None] * 1e-3 / steps[None].norm(), rtol=1e-2, atol=1e-7)
+    assert torch.equal(steps[1e6], steps[None])

@@ -9,6 +9,7 @@ from harness.bench.conventional.pipeline import closing, endless, loader, pause,
 from harness.bench.conventional.training import NETWORKS, Trainer
 from harness.spec.models import Augmentation, Backbone
 from methods import catalogue
+from methods.method import Batch, Loss, Step
 
 IMAGES = 128  # one sub-batch: which image is in which slice then changes nothing
 BACKBONE = Backbone(stem="small_max_pool", width=4)
@@ -37,7 +38,8 @@ def test_the_same_loss_and_gradients(name):
         for mine, theirs in zip(network.parameters(), method.parameters(), strict=True):
             mine.copy_(theirs)
     views = torch.randn(2, IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(2))
-    loss = method.loss(views, torch.zeros(IMAGES), torch.Generator().manual_seed(3))
+    batch = Batch((views,), torch.zeros(IMAGES, dtype=torch.int64), torch.arange(IMAGES))
+    loss = Loss.of(method.loss(batch, Step(0, 1, 0, 1, torch.Generator().manual_seed(3)))).total
     plain = network.loss(list(views))
     torch.testing.assert_close(plain, loss, rtol=1e-3, atol=1e-4)
     loss.backward()
