@@ -177,7 +177,7 @@ def _time(point: CurvePoint, claim: Claim, result: CellResult) -> float:
         return point.epoch
     if claim.unit == "views":
         training = result.cell.training
-        return point.step * float(training.batch_size * training.views) if training else 0.0
+        return point.step * float(training.batch_size * training.all_views) if training else 0.0
     if point.seconds is None:
         raise Missing("its training curve has no seconds")
     return point.seconds

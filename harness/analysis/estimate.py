@@ -81,7 +81,7 @@ class Estimator:
             return None
         steps = train_images // training.batch_size * training.epochs
         monitored = (_median(self.monitor, likeness) or 0.0) * len(cell.monitors) * training.epochs
-        return a_view * steps * training.batch_size * training.views + monitored
+        return a_view * steps * training.batch_size * training.all_views + monitored
 
 
 def estimated_seconds(records: Iterable[Record], store: Store, facts: Facts) -> dict[str, float | None]:
@@ -125,7 +125,7 @@ def _like_trainings(pretraining: Pretraining) -> tuple[Key, ...]:
         encoder: Key = (None, *_encoder(pretraining))
         return ((*encoder, pretraining.method), encoder)
     encoder = (_name(pretraining.source), training.precision, *_encoder(pretraining))
-    return ((*encoder, pretraining.method, training.views, training.batch_size), encoder)
+    return ((*encoder, pretraining.method, training.all_views, training.batch_size), encoder)
 
 
 def _like_questions(question: Question, pretraining: Pretraining) -> tuple[Key, ...]:

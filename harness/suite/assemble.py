@@ -173,10 +173,11 @@ def cannot_run(fields: RowFields, cell: Cell, catalogue: Catalogue, facts: Facts
 def _method_problem(fields: RowFields, entry: MethodLike) -> str | None:
     if fields.views is None or fields.batch_size is None:
         return None
-    if fields.views < entry.min_views:
-        return f"{fields.method} needs at least {entry.min_views} views, not {fields.views}"
+    views = fields.views + sum(group.count for group in fields.more_views or ())
+    if views < entry.min_views:
+        return f"{fields.method} needs at least {entry.min_views} views, not {views}"
     settings = cast(SettingsLike, entry.settings.model_validate(fields.settings))
-    return settings.problem(fields.views, fields.batch_size)
+    return settings.problem(views, fields.batch_size)
 
 
 def _too_few_images(fields: RowFields, cell: Cell, facts: Facts) -> str | None:
@@ -226,5 +227,12 @@ def _weights_problem(fields: RowFields, entry: MethodLike, facts: Facts) -> str 
 
 
 def _backbone_problem(cell: Cell, facts: Facts) -> str | None:
-    backbone = cell.pretraining.backbone
-    return None if backbone is None else facts.backbone_problem(backbone, cell.pretraining.input)
+    backbone, input = cell.pretraining.backbone, cell.pretraining.input
+    if backbone is None:
+        return None
+    groups = cell.training.more_views if cell.training else ()
+    for size in dict.fromkeys((input.size, *(group.size or input.size for group in groups))):
+        reason = facts.backbone_problem(backbone, input.model_copy(update={"size": size}))
+        if reason is not None:
+            return reason if size == input.size else f"more_views of {size} pixels: {reason}"
+    return None

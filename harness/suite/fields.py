@@ -20,7 +20,7 @@ from harness.suite.row import RowFields
 
 NOT_WRITTEN: dict[type[BaseModel], set[str]] = {RowFields: {"method"}}  # of a cell, but never an override
 ALIASES = {"d": "views", "seeds": "seed"}  # other names of axes
-MOST_LISTED = 16  # names in a message
+MOST_LISTED = 17  # names in a message
 
 
 @cache
@@ -61,6 +61,8 @@ def _partial_type(annotation: Any) -> Any:
     if get_origin(annotation) is dict:
         key, value = get_args(annotation)
         return dict.__class_getitem__((key, _partial_type(value)))
+    if get_origin(annotation) is tuple:
+        return tuple.__class_getitem__(tuple(_partial_type(item) for item in get_args(annotation)))
     return annotation
 
 
@@ -102,9 +104,11 @@ def _is_model(annotation: Any) -> bool:
 
 def paths_of(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Every field of a model and of the models inside it, as paths; outer before inner. What the user names, as in
-    `evaluations`, is called NAME."""
+    `evaluations`, is called NAME; items of a list have no names, so no paths."""
     for name, info in model.model_fields.items():
         yield (*prefix, name)
+        if any(get_origin(part) in (list, tuple) for part in _choices(info.annotation)):
+            continue
         named = any(get_origin(part) is dict for part in _choices(info.annotation))
         for inner in models_in(info.annotation):
             yield from paths_of(inner, (*prefix, name, "NAME") if named else (*prefix, name))

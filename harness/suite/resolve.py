@@ -15,9 +15,9 @@ from harness.suite.assemble import fields_without_use, question_name
 from harness.suite.axes import QUESTIONS, Ambiguous, Path, locate, names_in
 from harness.suite.facts import DatasetLike, MethodLike, ProbeLike
 from harness.suite.fields import suggestion
-from harness.suite.nodes import Node, Problem, SuiteError, marked, merge, nested, other_kind, plain, problem
+from harness.suite.nodes import Mark, Node, Problem, SuiteError, marked, merge, nested, other_kind, plain, problem
 from harness.suite.problems import validate
-from harness.suite.row import TRAINING_FIELDS, BackboneFields, EvaluationFields, MonitorFields, RowFields
+from harness.suite.row import NEEDED_TRAINING_FIELDS, BackboneFields, EvaluationFields, MonitorFields, RowFields
 from harness.suite.suite import Suite
 
 NOT_A_CELL = ("method", "datasets", "axes")  # keys of a method's row that are not fields of a cell
@@ -34,6 +34,9 @@ def _built_in() -> Node:
     parts = {name: spec.model_dump(mode="json") for name, spec in specs.items()}
     single = {
         "views": 2,
+        "more_views": [],
+        "weight_decay_schedule": None,
+        "clip": None,
         "epochs": None,
         "batch_size": None,
         "precision": "float32",
@@ -167,7 +170,7 @@ class Pairing:
         key = tuple(map(id, settings))
         if key not in self._settings:  # the layers are kept with the answer, so that no id is ever used again
             self._settings[key] = settings, self._complete_settings(settings)
-        complete = {"settings": self._settings[key][1]}
+        complete = {"settings": self._settings[key][1], "more_views": _complete_groups(tree)}
         for name, model in (("evaluations", EvaluationFields), ("monitors", MonitorFields)):
             complete[name] = self._complete_questions(tree.entries[name], model)
         return Node({**tree.entries, **complete}, tree.mark, tree.path)
@@ -230,7 +233,7 @@ class Pairing:
     def fields(self, tree: Node) -> tuple[RowFields | None, list[Problem]]:
         """The tree as a row's fields without what the method has no use for, or why it is none."""
         problems = []
-        for name in ("backbone", *TRAINING_FIELDS):
+        for name in ("backbone", *NEEDED_TRAINING_FIELDS):
             value = tree.entries[name]
             if value.value is None and name not in self.without_use:
                 place = value if value.mark.line else self.row
@@ -244,6 +247,22 @@ class Pairing:
         nothing = {name: Node({} if name == "monitors" else None) for name in self.without_use}
         whole = Node({**tree.entries, **nothing, "method": Node(self.entry.name)}, self.row.mark, self.row.path)
         return validate(RowFields, whole, self.row)
+
+
+def _complete_groups(tree: Node) -> Node:
+    """Further groups of views, each with the row's augmentation where it does not say another."""
+    said, shared = tree.entries["more_views"], tree.entries["augmentation"]
+    groups = [
+        Node({**group.entries, "augmentation": merge(shared, group.entries.get("augmentation", _NOTHING))}, *_at(group))
+        if isinstance(group.value, dict)
+        else group
+        for group in said.items
+    ]
+    return Node(groups, *_at(said)) if groups else said
+
+
+def _at(node: Node) -> tuple[Mark, str]:
+    return node.mark, node.path
 
 
 def _instead(key: str, known: Sequence[str]) -> str:

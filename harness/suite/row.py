@@ -19,10 +19,14 @@ from harness.spec.models import (
     Precision,
     Schedule,
     ScoredSplit,
+    Views,
+    WeightDecaySchedule,
     check_channels,
 )
 
-TRAINING_FIELDS = ("views", "augmentation", "optimiser", "schedule", "epochs", "batch_size")
+NEEDED_TRAINING_FIELDS = ("views", "augmentation", "optimiser", "schedule", "epochs", "batch_size")
+"""What is trained must have them."""
+TRAINING_FIELDS = (*NEEDED_TRAINING_FIELDS, "more_views", "weight_decay_schedule", "clip")
 """Of no use to what is not trained."""
 
 
@@ -98,11 +102,18 @@ class RowFields(Frozen):
     """The method's own settings."""
     views: PositiveInt | None
     """Number of positives d: augmented views of each image in a batch."""
+    more_views: tuple[Views, ...] | None
+    """Further groups of views, each `{count: 6, size: 96, augmentation: {...}}`: what a group does not say of its
+    augmentation is as in `augmentation`."""
     dataset: DatasetFields
     backbone: BackboneFields | None
     augmentation: Augmentation | None
     optimiser: Optimiser | None
     schedule: Schedule | None
+    weight_decay_schedule: WeightDecaySchedule | None
+    """Null: `optimiser.weight_decay` throughout."""
+    clip: PositiveFloat | None
+    """The largest norm of a step's whole gradient, to which a larger one is scaled down; null: as it comes."""
     epochs: PositiveInt | None
     batch_size: PositiveInt | None
     """Images in a batch; the encoder sees `views` times as many."""

@@ -53,4 +53,4 @@ def test_suggestions() -> None:
     assert nearest("zzz", ["BYOL"]) is None
     assert suggestion("zzz", ["a", "b"]) == "known: a, b"
     assert suggestion("zzz", []) == "known: none"
-    assert suggestion("zzz", [str(n) for n in range(20)]).endswith("15 and 4 more")
+    assert suggestion("zzz", [str(n) for n in range(20)]).endswith("16 and 3 more")

@@ -29,8 +29,9 @@ HEAD = (
          "s.yaml:1: defaults.evaluation: unknown key; did you mean `evaluations`?"),
         ("collapse: {min_stdd: 0.1}", "s.yaml:1: collapse.min_stdd: unknown key; did you mean `min_std`?"),
         ("defaults: {collapse: {min_std: 0.1}}",
-         "s.yaml:1: defaults.collapse: unknown key; valid keys: settings, views, dataset, backbone, augmentation, "
-         "optimiser, schedule, epochs, batch_size, precision, seed, split, evaluations, monitors"),
+         "s.yaml:1: defaults.collapse: unknown key; valid keys: settings, views, more_views, dataset, backbone, "
+         "augmentation, optimiser, schedule, weight_decay_schedule, clip, epochs, batch_size, precision, seed, split, "
+         "evaluations, monitors"),
         ("defaults: {d: 4}", "s.yaml:1: defaults.d: unknown key; write `views` here"),
         ("defaults: {seeds: 4}", "s.yaml:1: defaults.seeds: unknown key; write `seed` here"),
         ("defaults: {evaluations: {knn5: 5}}",
@@ -62,9 +63,9 @@ HEAD = (
         ("defaults: {dataset: {fingerprint: abc}}",
          "s.yaml:1: defaults.dataset.fingerprint: unknown key; valid keys: name, image_size, channels, mean, std, "
          "eval_resize, train_images, validation_fraction"),
-        ("defaults: {method: whiten}", "s.yaml:1: defaults.method: unknown key; valid keys: settings, views, dataset, "
-         "backbone, augmentation, optimiser, schedule, epochs, batch_size, precision, seed, split, evaluations, "
-         "monitors"),
+        ("defaults: {method: whiten}", "s.yaml:1: defaults.method: unknown key; valid keys: settings, views, "
+         "more_views, dataset, backbone, augmentation, optimiser, schedule, weight_decay_schedule, clip, epochs, "
+         "batch_size, precision, seed, split, evaluations, monitors"),
         ("defaults: {backbone: {options: {depth: [1]}}}",
          "s.yaml:1: defaults.backbone.options.depth: should be a valid boolean, not `[1]` or should be a valid "
          "integer, not `[1]` or should be a valid number, not `[1]` or should be a valid string, not `[1]`"),
@@ -148,7 +149,7 @@ def test_names_of_methods_and_datasets(errors: Errors, text: str, message: str) 
         ("  W: {method: contrast, axes: {slicing_iterations: [1]}}",
          "s.yaml:4: methods.W.axes.slicing_iterations: `W` has no `slicing_iterations`; known: settings, head, hidden, "
          "embedding, transform, kind, affine, temperature, backbone, name, stem, width, zero_init_last, options, "
-         "weights, augmentation and 111 more"),
+         "weights, augmentation, order and 115 more"),
         ("  W: {method: whiten, axes: {eps: [0]}}",
          "s.yaml:4: methods.W.axes.eps: `eps` stands for several fields; write one of `optimiser.eps`, "
          "`settings.transform.eps`"),

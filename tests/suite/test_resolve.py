@@ -127,3 +127,47 @@ def test_unused_fields_are_none(cells: Expand) -> None:
     assert untrained.fields.backbone is not None
     assert untrained.cell.pretraining.backbone is not None
     assert (pixels.fields.backbone, pixels.cell.pretraining.backbone) == (None, None)
+
+
+PAIR = """methods: {whiten: {views: 1, augmentation: {blur_probability: 1.0, brightness: 0.2}, clip: 3.0,
+  weight_decay_schedule: {final: 0.4},
+  more_views: [{count: 1, augmentation: {blur_probability: 0.1, solarise_probability: 0.2}}, {count: 6, size: 8}]}}
+"""
+
+
+def test_a_further_group_of_views_has_the_row_s_augmentation_where_it_does_not_say_another(cells: Expand) -> None:
+    (planned,) = cells(HEAD + "}\n" + PAIR).planned
+    training = planned.cell.training
+    assert training is not None
+    first, second, small = training.view_groups
+    assert (first.count, second.count, small.count, small.size) == (1, 1, 6, 8)
+    assert (first.augmentation.blur_probability, first.augmentation.solarise_probability) == (1.0, 0.0)
+    assert (second.augmentation.blur_probability, second.augmentation.solarise_probability) == (0.1, 0.2)
+    assert second.augmentation.brightness == first.augmentation.brightness == 0.2
+    assert small.augmentation == first.augmentation
+    assert (training.clip, training.all_views) == (3.0, 8)
+    assert training.weight_decay_schedule is not None
+    assert training.weight_decay_schedule.final == 0.4
+
+
+def test_an_axis_changes_the_augmentation_of_every_group_that_does_not_say_its_own(cells: Expand) -> None:
+    text = HEAD + "}\n" + PAIR.replace("6, size: 8}]}}", "6, size: 8}], axes: {brightness: [0.1, 0.3]}}}")
+    found = [planned.cell.training for planned in cells(text).planned]
+    assert [[group.augmentation.brightness for group in t.view_groups] for t in found if t] == [[0.1] * 3, [0.3] * 3]
+
+
+def test_without_further_views_ids_are_as_they_were(cells: Expand) -> None:
+    (plain,) = cells(HEAD + "}\nmethods: {whiten: {}}\n").planned
+    (said,) = cells(HEAD + "}\nmethods: {whiten: {more_views: [], clip: null, weight_decay_schedule: null}}\n").planned
+    assert plain.cell.id == said.cell.id
+    assert "more_views" not in plain.cell.pretraining.canonical
+
+
+def test_further_views_count_as_views(cells: Expand) -> None:
+    (skipped,) = cells(HEAD + "}\nmethods: {whiten: {views: 1}}\n").skipped
+    assert skipped.reason == "whiten needs at least 2 views, not 1"
+
+
+def test_a_key_that_a_group_of_views_does_not_have(errors: Callable[..., list[str]]) -> None:
+    (line,) = errors(HEAD + "}\nmethods: {whiten: {more_views: [{count: 2, sise: 8}]}}\n")
+    assert line.endswith("more_views[0].sise: unknown key; did you mean `size`?")

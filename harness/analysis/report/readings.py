@@ -30,7 +30,7 @@ def readings(result: CellResult) -> list[Reading]:
     training = result.cell.training
     if training is None:
         return []
-    views = training.batch_size * training.views
+    views = training.batch_size * training.all_views
     found = [Reading(p.epoch, p.step * views, p.seconds, p.values) for p in result.curves]
     if found and found[-1].epoch == training.epochs:
         last = found[-1]
