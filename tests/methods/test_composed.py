@@ -146,6 +146,29 @@ def test_the_encoder_runs_once_a_view(name: str):
     assert watched.calls == [N, N, N]
 
 
+@pytest.mark.parametrize("name", FAMILY)
+def test_views_of_all_groups_count_alike_whatever_their_sizes(name: str):
+    """An encoder that pools takes any size: two groups are as all their views in one."""
+
+    def pooling() -> nn.Module:
+        return nn.Sequential(nn.AdaptiveAvgPool2d(SIDE), encoder())
+
+    def made() -> Composed:
+        torch.manual_seed(0)
+        return Composed(shrunk(name), pooling(), FEATURES, 10).double()
+
+    four = images(4)
+    larger = four[2:].repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)  # pooled, they are the small ones again
+    apart, together = made().loss(*given(four[:2], larger)), made().loss(*given(four))
+    torch.testing.assert_close(apart.total, together.total, rtol=1e-12, atol=1e-12)
+
+
+def test_the_terms_of_a_loss_with_a_regulariser_add_up():
+    found = built(shrunk("vicreg")).loss(*given(images()))
+    assert set(found.terms) == {"pair", "regulariser"}
+    torch.testing.assert_close(found.terms["pair"] + found.terms["regulariser"], found.total)
+
+
 def test_contrastive_batch_norm_has_weights_and_spans_all_views():
     method = built(shrunk("contrastive"))
     norm = method.head.batch_norm

@@ -7,6 +7,7 @@ from torch import nn
 from harness.training.checkpoints import from_bytes
 from harness.training.first_step import WrongLossError
 from harness.training.trainer import Interrupted, NonFiniteLossError
+from methods import catalogue
 from methods.method import Loss, Method
 from tests.training.test_trainer import RUN_ID, Surroundings, make_trainer
 
@@ -137,3 +138,21 @@ def test_looking_changes_no_bit(monkeypatch):
     not_looked_at.run()
     ours, theirs = looked_at.method.state_dict(), not_looked_at.method.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+FAMILY = sorted(name for name, entry in catalogue().items() if entry.trains)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_method_of_the_package_passes(name):
+    entry = catalogue()[name]
+    said = {"projector": {"hidden": [8], "embedding_size": 2}} if "projector" in entry.settings.model_fields else {}
+    if entry.settings().model_dump().get("transform", None) not in (None, {"kind": "batch_norm"}):
+        said["transform"] = {"kind": "whitening", "sub_batch_size": 4}
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
+    method = entry.builder()(entry.settings.model_validate(said), encoder, 144, 10)
+    trainer = make_trainer(Surroundings(stop_after=1), method=method)
+    with pytest.raises(Interrupted):
+        trainer.run()
+    assert trainer.checked
