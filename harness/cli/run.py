@@ -40,7 +40,8 @@ FAILED, INTERRUPTED = 1, 130
     "--threads",
     type=click.IntRange(min=1),
     default=None,
-    help="CPU threads of torch, in each worker; by default its choice, divided by the workers.",
+    help="CPU threads of torch, and processes that decode the images of large datasets, in each worker; by default "
+    "torch's choice, divided by the workers.",
 )
 @click.option("--rerun-stale", is_flag=True, help="Also run again what was made by code that has changed since.")
 @click.option(

@@ -6,7 +6,6 @@ augmented alone, on the full image as it is in the file, so that the number of w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -24,11 +23,6 @@ PIECE_IMAGES = 8  # a worker's task: at 224 pixels and two views 10 MB, of which
 R = TypeVar("R")
 Piece = tuple[int, int, int]
 """Step, first and last position in that step's batch."""
-
-
-def cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Tasks(Dataset[Any]):
@@ -52,13 +46,13 @@ def pieces(steps: range, images: int) -> list[Piece]:
 
 
 def worked(work: Callable[[Piece], R], tasks: list[Piece], workers: int | None, pinned: bool) -> Iterator[R]:
-    """The results of all tasks, in their order. `workers` 0: in this process; None: one a CPU. DataError as soon as a
-    file cannot be read."""
+    """The results of all tasks, in their order. `workers` 0: in this process; None: as many as torch has
+    threads, of which every worker of an engine has its share. DataError as soon as a file cannot be read."""
     loader: DataLoader[Any] = DataLoader(
         _Tasks(work),
         batch_size=None,
         sampler=tasks,
-        num_workers=cpus() if workers is None else workers,
+        num_workers=torch.get_num_threads() if workers is None else workers,
         pin_memory=pinned,
         generator=torch.Generator(),  # its seeds are not used; without it, the process's own generator would move
     )

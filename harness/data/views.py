@@ -49,8 +49,8 @@ class ViewStream:
         """`views` is d of the first group, `batch_size` the number N of images. DataError if there are
         fewer.
 
-        `workers` is the number of processes that decode streamed images; 0 decodes in this one, None takes one a CPU.
-        It changes no view.
+        `workers` is the number of processes that decode streamed images; 0 decodes in this one, None takes as
+        many as torch has threads. It changes no view.
         """
         if len(images) < batch_size:
             raise DataError(

@@ -102,7 +102,7 @@ class RowFields(Frozen):
     """The method's own settings."""
     views: PositiveInt | None
     """Number of positives d: augmented views of each image in a batch."""
-    more_views: tuple[Views, ...] | None
+    more_views: tuple[Views, ...] | None = ()
     """Further groups of views, each `{count: 6, size: 96, augmentation: {...}}`: what a group does not say of its
     augmentation is as in `augmentation`."""
     dataset: DatasetFields
@@ -110,9 +110,9 @@ class RowFields(Frozen):
     augmentation: Augmentation | None
     optimiser: Optimiser | None
     schedule: Schedule | None
-    weight_decay_schedule: WeightDecaySchedule | None
+    weight_decay_schedule: WeightDecaySchedule | None = None
     """Null: `optimiser.weight_decay` throughout."""
-    clip: PositiveFloat | None
+    clip: PositiveFloat | None = None
     """The largest norm of a step's whole gradient, to which a larger one is scaled down; null: as it comes."""
     epochs: PositiveInt | None
     batch_size: PositiveInt | None

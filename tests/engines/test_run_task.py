@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness.data import decoding
 from harness.data.prepare import prepare
 from harness.engines import describe, run_task
 from harness.evaluation.features import extract
@@ -288,7 +289,8 @@ def test_an_image_that_cannot_be_scored_costs_the_evaluations_and_not_the_encode
 
 
 def test_training_that_fails_for_a_moment_goes_on_at_its_step(own_images, tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.data.decoding.cpus", lambda: 0)  # no image is read ahead
+    worked = decoding.worked  # with no decoder no image is read ahead
+    monkeypatch.setattr(decoding, "worked", lambda work, tasks, decoders, pinned: worked(work, tasks, 0, pinned))
     command, folder = own_images
     task = command.task()
     undisturbed = Command.__new__(Command)
