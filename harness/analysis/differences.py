@@ -14,6 +14,7 @@ from harness.suite.nodes import Node, marked
 from harness.suite.row import RowFields
 
 _NOT_COMPARED = {"method", "settings", "seed", "monitors"}  # a monitor changes no number of a table
+_OFF_BY_DEFAULT = {"more_views", "weight_decay_schedule", "clip"}  # so not worth a word where a row has none
 _COMMON_SETTINGS = "projector"  # the head, which every trained method has: its size is no part of an objective
 
 
@@ -111,7 +112,8 @@ def _answers(fields: Mapping[str, Any], path: str) -> bool:
 
 
 def _is_unused(name: str, cells: list[RowFields]) -> bool:
-    return bool(cells) and name not in _NOT_COMPARED and all(getattr(fields, name) is None for fields in cells)
+    compared = name not in _NOT_COMPARED | _OFF_BY_DEFAULT
+    return bool(cells) and compared and all(getattr(fields, name) is None for fields in cells)
 
 
 def _common(fields: RowFields, everywhere: Collection[str]) -> dict[str, Any]:

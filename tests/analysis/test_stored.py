@@ -12,6 +12,7 @@ def test_fields_that_one_pretraining_has_not_differ_from_none(bench):
     tops = {path.partition(".")[0] for path in found}
     assert tops == {
         *("method", "views", "augmentation", "optimiser", "schedule", "epochs", "batch_size", "precision", "dataset"),
+        "more_views",
     }
 
 

@@ -54,7 +54,7 @@ def test_the_sample_is_drawn_once_and_bounded():
 
 
 class Doubling(Method):
-    def loss(self, views, labels, generator):
+    def loss(self, batch, step):
         raise NotImplementedError
 
     def embed(self, features):

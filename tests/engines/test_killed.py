@@ -105,6 +105,7 @@ def test_killed_after_any_write_the_next_run_does_only_what_is_missing(moments, 
 KILLS_ITSELF = """
 import os, signal, sys
 from pathlib import Path
+import torch
 from harness.store.store import Store
 from tests.engines.toy import Command
 save = Store.save_pretraining
@@ -114,6 +115,7 @@ def save_and_die(self, record):
     os.kill(os.getpid(), signal.SIGKILL)
 
 Store.save_pretraining = save_and_die
+torch.set_num_threads(1)
 Command(*map(Path, sys.argv[1:])).run()
 """
 
@@ -128,9 +130,7 @@ def test_a_real_kill_leaves_the_encoder_and_no_lock(fresh, original, tmp_path, d
     assert (command.store.directory(task.id) / "heads.safetensors").exists()
     assert command.run().did == (0, STAGES)
     assert command.result(task).metrics == original.result(original.task("w_mse")).metrics
-    assert command.result(task).diagnostics == pytest.approx(
-        original.result(original.task("w_mse")).diagnostics, rel=1e-4
-    )
+    assert command.result(task).diagnostics == original.result(original.task("w_mse")).diagnostics
 
 
 def test_a_run_goes_on_when_nobody_reads_it_any_more(fresh, tmp_path, data_dir):

@@ -117,6 +117,7 @@ def test_settings_are_written_out_with_every_default() -> None:
 
 def test_fields_that_mean_nothing_to_a_method() -> None:
     training = {"views", "augmentation", "optimiser", "schedule", "epochs", "batch_size", "monitors"}
+    training |= {"more_views", "weight_decay_schedule", "clip"}
     assert fields_without_use(METHODS["whiten"]) == frozenset()
     assert fields_without_use(METHODS["untrained"]) == fields_without_use(METHODS["given"]) == training
     assert fields_without_use(METHODS["pixels"]) == {*training, "backbone"}

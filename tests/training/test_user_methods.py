@@ -111,7 +111,7 @@ def trainer_of(name, weights, precision="float32", stop_after=None):
         return len(steps) == stop_after
 
     hooks = Hooks(measure=lambda epochs: {}, report=lambda progress: None, should_stop=should_stop, save=saved.append)
-    trainer = Trainer(spec, SEED, pretraining.id, method, views, CPU, hooks, entry.silent)
+    trainer = Trainer(spec, SEED, pretraining.id, method, views, CPU, hooks, silent=entry.silent)
     return trainer, saved
 
 
