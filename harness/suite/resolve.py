@@ -21,6 +21,8 @@ from harness.suite.row import NEEDED_TRAINING_FIELDS, BackboneFields, Evaluation
 from harness.suite.suite import Suite
 
 NOT_A_CELL = ("method", "datasets", "axes")  # keys of a method's row that are not fields of a cell
+CURVE_NAMES = ("loss", "lr", "h", "v")
+"""What is on a training's curve begins so: the loss and its terms, the diagnostics of features h and embeddings v."""
 _NOTHING = Node({})
 
 
@@ -242,6 +244,7 @@ class Pairing:
                 )
                 problems.append(problem(place, message))
         problems += [found for part in QUESTIONS for found in _same_names(tree.entries[part])]
+        problems += _names_of_the_curve(tree.entries["monitors"])
         if problems:
             return None, problems
         nothing = {name: Node({} if name == "monitors" else None) for name in self.without_use}
@@ -282,6 +285,15 @@ def _same_names(asked: Node) -> list[Problem]:
             message = f"`{label}` and `{other}` would both be called `{name}`; give one of them another name"
             problems.append(problem(node, message))
     return problems
+
+
+def _names_of_the_curve(monitors: Node) -> list[Problem]:
+    """Monitors whose readings could not be told from what is on every curve."""
+    return [
+        problem(node, f"a monitor cannot be called `{label}`: the curve has `{label}_...` of its own; rename it")
+        for label, node in monitors.entries.items()
+        if label in CURVE_NAMES and node.value is not None
+    ]
 
 
 def _written_out(value: object, node: Node) -> Node:

@@ -218,6 +218,9 @@ def test_what_a_suite_means(errors: Errors, text: str, message: str) -> None:
         ("  W: {method: whiten, monitors: {knn5: {k: 5}}}", "s.yaml:4: methods.W.monitors.knn5: `probe` is missing"),
         ("  W: {method: whiten, monitors: {knn5: {probe: knn, every_epochs: 0}}}",
          "s.yaml:4: methods.W.monitors.knn5.every_epochs: should be greater than 0, not `0`"),
+        ("  W: {method: whiten, monitors: {loss: {probe: knn, k: 5}}}",
+         "s.yaml:4: methods.W.monitors.loss: a monitor cannot be called `loss`: the curve has `loss_...` of its own; "
+         "rename it"),
         ("  W: {method: whiten, evaluations: {knn5: {k: 20}, knn20: {probe: knn, k: 20, label_fraction: 0.1}}}",
          "s.yaml:4: methods.W.evaluations.knn20: `knn20` and `knn5` would both be called `knn20`; give one of them "
          "another name"),
