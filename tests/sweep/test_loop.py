@@ -245,7 +245,7 @@ def test_a_stored_cell_of_another_sweep_is_used(tmp_path):
     with Presence(second.directory) as presence:
         settled = []
         lock = second.directory / "lock"
-        Sweep(studies, engine, first.store, presence, lock, lambda: False, lambda *_: None, settled.append).run()
+        Sweep(studies, engine, first.job, presence, lock, lambda: False, lambda *_: None, settled.append).run()
     assert engine.asked == []
     assert len(settled) == 10
 

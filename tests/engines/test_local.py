@@ -10,10 +10,10 @@ from concurrent.futures import wait
 from multiprocessing import Pipe
 
 import pytest
-
-from harness.engines import in_process
 from harness.engines.local_processes import Pool, WorkersLost, run
 from harness.engines.local_worker import Link, Setup, work
+
+from harness.engines import in_process
 from harness.engines.task import Task
 from harness.spec.collapse import CollapseRule
 from harness.store.cell_result import read_cell

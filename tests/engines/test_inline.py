@@ -1,5 +1,6 @@
 """Tasks one after another: each once, failures kept, other processes respected, older code only on request."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_running_again_runs_nothing(original):
 def test_a_task_that_is_given_twice_runs_once(fresh):
     command = fresh()
     task = command.task("untrained")
-    assert command.run([task, Task(task.cells, "another label")]).began == [task.id]
+    assert command.run([task, Task(cells=task.cells, label="another label")]).began == [task.id]
 
 
 # Older code
@@ -142,12 +143,17 @@ def test_a_task_that_another_process_fails_meanwhile_is_not_tried_again(breaking
     elsewhere.run([task])
     holder = breaking.store.lock(task.id)
     holder.__enter__()
+    notes_of_holder = []
 
     def other_process_ends(seconds):
+        time.sleep(seconds)
+        if notes_of_holder:
+            return
+        notes_of_holder.append("ended")
         breaking.store.save_pretraining(elsewhere.store.pretraining(task.id))
         holder.__exit__(None, None, None)
 
-    notes = breaking.run([task, other], wait=other_process_ends)
+    notes = breaking.run([task, other], sleep=other_process_ends)
     assert notes.began == [other.id]
     assert notes.result[task.id].state == "failed"
     assert notes.result[task.id].message == "training: RuntimeError: the third step is too much"
