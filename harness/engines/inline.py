@@ -35,7 +35,7 @@ class Inline:
         return None
 
 
-@dataclass
+@dataclass(eq=False)
 class InlineJob:
     """Runs when it is first polled."""
 
@@ -47,9 +47,11 @@ class InlineJob:
     def poll(self) -> dict[str, Outcome]:
         if self.endings is None:
             engine = self.engine
-            stop = lambda: self.stopped or engine.should_stop()  # noqa: E731
-            self.endings = dict(work(self.job, engine.methods, engine.watcher, stop))
+            self.endings = dict(work(self.job, engine.methods, engine.watcher, self._should_stop))
         return self.endings
 
     def stop(self) -> None:
         self.stopped = True
+
+    def _should_stop(self) -> bool:
+        return self.stopped or self.engine.should_stop()

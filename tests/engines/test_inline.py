@@ -1,6 +1,7 @@
 """Tasks one after another: each once, failures kept, other processes respected, older code only on request."""
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -141,17 +142,13 @@ def test_a_task_that_another_process_fails_meanwhile_is_not_tried_again(breaking
     elsewhere = Command.__new__(Command)
     elsewhere.__dict__ = breaking.__dict__ | {"store": Store(breaking.store.root.parent / "elsewhere")}
     elsewhere.run([task])
-    holder = breaking.store.lock(task.id)
-    holder.__enter__()
-    notes_of_holder = []
+    held = ExitStack()
+    held.enter_context(breaking.store.lock(task.id))
 
     def other_process_ends(seconds):
         time.sleep(seconds)
-        if notes_of_holder:
-            return
-        notes_of_holder.append("ended")
         breaking.store.save_pretraining(elsewhere.store.pretraining(task.id))
-        holder.__exit__(None, None, None)
+        held.close()
 
     notes = breaking.run([task, other], sleep=other_process_ends)
     assert notes.began == [other.id]

@@ -90,6 +90,9 @@ class Command:
             weights=self.facts.weight_files,
         )
 
+    def context(self, notes):
+        return self.job().context(notes)
+
     def run(self, tasks=None, *, should_stop=lambda: False, rerun_stale=False, sleep=None, at_step=None, **choices):
         """Run tasks (all) and say what was done.
 
