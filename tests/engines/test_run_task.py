@@ -30,8 +30,8 @@ from methods.entry import MethodEntry
 from methods.w_mse import METHOD as W_MSE
 
 class Dictionary(Composed):
-    def loss(self, views, labels, generator):
-        return {"cpu": 1.0, "cuda": 1.0}[views.device.type] * super().loss(views, labels, generator)
+    def loss(self, batch, step):
+        return {"cpu": 1.0, "cuda": 1.0}[batch.views[0].device.type] * super().loss(batch, step)
 
 METHOD = MethodEntry(
     name="dictionary", summary="reads a dict", source="this test", settings=W_MSE.settings, build=Dictionary

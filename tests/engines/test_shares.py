@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.data import decoding
 from harness.engines.execution import Execution
 from harness.engines.local import shares
 from harness.engines.worker_death import cause_of_death
@@ -19,6 +20,20 @@ def test_threads_are_shared_out_and_never_none(monkeypatch, taken, workers, each
     assert [slot.execution.threads for slot in dealt] == [each] * workers
     assert dealt[0].environment["OMP_NUM_THREADS"] == str(each)
     assert "CUDA_VISIBLE_DEVICES" not in dealt[0].environment
+
+
+def test_eight_slots_of_sixty_four_cores_have_eight_threads_and_decoders_each(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    dealt = shares(8, Execution(Path(), "cpu"))
+    assert {share.execution.threads for share in dealt} == {8}
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        assert {share.environment[name] for share in dealt} == {"8"}
+    # a worker's torch has its share, and so many processes decode for it
+    monkeypatch.setattr(torch, "get_num_threads", lambda: dealt[0].execution.threads)
+    asked = []
+    monkeypatch.setattr(decoding, "DataLoader", lambda *data, **options: asked.append(options["num_workers"]) or [])
+    assert list(decoding.worked(len, [(0, 0, 8)] * 100, None, pinned=False)) == []
+    assert asked == [8]
 
 
 def test_threads_that_were_asked_for_are_each_workers():
