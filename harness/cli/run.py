@@ -145,7 +145,7 @@ def job_of(session: Session, execution: Execution, tasks: Iterable[Task] = ()) -
 
     return Job(
         tasks=tuple(tasks),
-        store=session.store.root.absolute(),
+        store=session.store.root,
         execution=execution,
         code=session.code,
         extensions=tuple(session.suite.method_files),

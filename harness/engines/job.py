@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Job(Frozen):
-    """Some tasks of one command."""
+    """Some tasks of one command. Paths are as it has them: a worker runs in its working directory."""
 
     tasks: tuple[Task, ...]
     """Done one after another."""

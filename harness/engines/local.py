@@ -99,7 +99,7 @@ class LocalProcesses:
 
     def submit(self, job: Job) -> LocalJob:
         free = [slot for slot in self._slots if slot.job is None]
-        slot = min(free, key=lambda slot: not slot.ready())
+        slot = min(free, key=lambda slot: slot.process is None)  # one whose worker is there
         slot.job = LocalJob(job, slot)
         return slot.job
 
@@ -172,13 +172,6 @@ class _Slot:
     """Whether the process was told to stop."""
     unread: bytes = b""
 
-    def ready(self) -> bool:
-        """Whether its process waits for a job; one that was stopped, or died meanwhile, goes."""
-        if self.process is not None and (self.process.poll() is not None or self.closed):
-            self.wait(self.engine.hung_after_seconds)
-            self.process = None
-        return self.process is not None
-
     def look(self) -> None:
         """Go one step on with the job. To be called again and again while there is one."""
         assert self.job
@@ -191,6 +184,9 @@ class _Slot:
             self._converse(process, stop)
         if self.job.over:
             self.job = None
+            if self.closed:  # its process takes no other
+                self.wait(self.engine.hung_after_seconds)
+                self.process = None
 
     def _left(self) -> list[Any]:
         assert self.job
@@ -257,7 +253,7 @@ class _Slot:
             case "refused", [reason]:
                 self.job.error = WorkersLost(reason)
             case "refused by the store", [reason]:
-                self.job.error = StoreError(reason)
+                self.job.error, self.attempt = StoreError(reason), None
             case "ending", [id_, state, message]:
                 self.engine.failed_starts, self.attempt = 0, None
                 self.job.endings[id_] = Outcome(state, message)

@@ -19,15 +19,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import PrivateAttr
+from pydantic import BaseModel, PrivateAttr
 
 from harness.engines.job import Job
 from harness.engines.task import Outcome, Task
-from harness.progress import Reading, Watcher, first_line, result_text
+from harness.progress import Watcher, first_line, result_text
 from harness.store.atomic import StoreError
 from harness.store.cell_result import read_cell
 from harness.store.records import CurvePoint
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from harness.engines.context import Context
     from methods.entry import MethodEntry
 
-READING = ("epoch", "epochs", "step", "steps", "loss", "views_per_second", "seconds_left", "latest")
 DONE, FAILED, CANNOT, ELSEWHERE, INTERRUPTED = 0, 1, 2, 75, 130
 _EXIT_CODES = {"failed": FAILED, "missing data": FAILED, "running elsewhere": ELSEWHERE, "interrupted": INTERRUPTED}
 
@@ -124,39 +125,26 @@ def _ending_text(task: Task, outcome: Outcome, context: Context) -> str:
 
 
 class Events:
-    """A watcher that writes what happens as lines of JSON. Nobody to read them is no error."""
+    """A watcher whose every call becomes a line of JSON. Nobody to read them is no error."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def tell(self, name: str, *arguments: Any) -> None:
-        data = memoryview(json.dumps([name, *arguments]).encode() + b"\n")
+        data = memoryview(json.dumps([name, *arguments], default=_plain).encode() + b"\n")
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError:
             return
 
-    def settled(self, task_id: str) -> None:
-        self.tell("settled", task_id)
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return partial(self.tell, name)
 
-    def started(self, task_id: str, label: str) -> None:
-        self.tell("started", task_id, label)
 
-    def training(self, task_id: str, reading: Reading) -> None:
-        self.tell("training", task_id, {name: getattr(reading, name) for name in READING})
-
-    def point(self, task_id: str, point: CurvePoint) -> None:
-        self.tell("point", task_id, point.model_dump())
-
-    def stage(self, task_id: str, what: str) -> None:
-        self.tell("stage", task_id, what)
-
-    def ended(self, task_id: str, outcome: str, text: str) -> None:
-        self.tell("ended", task_id, outcome, text)
-
-    def note(self, text: str) -> None:
-        self.tell("note", text)
+def _plain(value: Any) -> Any:
+    """A reading or a point as JSON has it."""
+    return value.model_dump() if isinstance(value, BaseModel) else asdict(value)
 
 
 class _Worker:
@@ -194,7 +182,7 @@ class _Worker:
         try:
             # one that is stopped before it begins needs no imports
             methods = {} if self.stopped else self._methods(job)
-            for task_id, outcome in work(job, methods, self.events, lambda: self.stopped):
+            for task_id, outcome in work(job, methods, cast(Watcher, self.events), lambda: self.stopped):
                 self.events.tell("ending", task_id, outcome.state, outcome.message)
                 code = max(code, _EXIT_CODES.get(outcome.state, DONE))
         except StoreError as error:
