@@ -56,7 +56,7 @@ class Watcher(Protocol):
 
     def stage(self, task_id: str, what: str) -> None: ...
     def ended(self, task_id: str, outcome: str, text: str) -> None:
-        """`outcome` is one of done, failed, pruned, interrupted, missing data, running elsewhere; `text` says more."""
+        """`outcome` is one of done, failed, pruned, interrupted, missing data; `text` says more."""
 
     def note(self, text: str) -> None: ...
 
