@@ -27,11 +27,13 @@ DICTIONARY = '''
 """W-MSE whose loss looks a factor up by the device's type."""
 from methods.composed import Composed
 from methods.entry import MethodEntry
+from methods.method import Loss
 from methods.w_mse import METHOD as W_MSE
 
 class Dictionary(Composed):
     def loss(self, batch, step):
-        return {"cpu": 1.0, "cuda": 1.0}[batch.views[0].device.type] * super().loss(batch, step)
+        factor = {"cpu": 1.0, "cuda": 1.0}[batch.views[0].device.type]
+        return factor * Loss.of(super().loss(batch, step)).total
 
 METHOD = MethodEntry(
     name="dictionary", summary="reads a dict", source="this test", settings=W_MSE.settings, build=Dictionary
