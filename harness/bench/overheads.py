@@ -18,9 +18,10 @@ from rich.console import Console
 
 from harness.bench.row import SHARE, Machine, Row, Side, Target
 from harness.bench.stepping import QUIET, SteppedTrainer, Training
-from harness.engines.context import Context
+from harness.engines.engine import run
 from harness.engines.execution import Execution
-from harness.engines.in_process import run
+from harness.engines.inline import Inline
+from harness.engines.job import Job
 from harness.engines.task import tasks_of
 from harness.progress import PlainWatcher, RichWatcher
 from harness.registry import all_datasets, all_methods, all_probes
@@ -66,7 +67,7 @@ def rows(device: torch.device) -> tuple[Row, ...]:
             SHARE,
             suite_side,
             target=Target("value", 95.0),
-            note="four cells of seconds each through the in-process engine, with locks, results and checkpoints on the "
+            note="four cells of seconds each through the inline engine, with locks, results and checkpoints on the "
             "disk; the start of the process is not in it",
         ),
         Row(
@@ -108,9 +109,9 @@ class ShortCells:
         """Run the suite; the share of the wall time in training and evaluation, by what the cells recorded."""
         store = Store(self.directory / f"cells-{next(self.turns)}")
         watcher = PlainWatcher(len(self.tasks), io.StringIO())
-        context = Context(store, self.code, self.execution, watcher, lambda: False)
+        job = Job(tasks=tuple(self.tasks), store=store.root, execution=self.execution, code=self.code)
         began = time.perf_counter()
-        outcomes = run(self.tasks, self.methods, context)
+        outcomes = run(Inline(self.methods, watcher, lambda: False), job, watcher)
         whole = time.perf_counter() - began
         failed = [outcome.message or outcome.state for outcome in outcomes.values() if outcome.state != "done"]
         if failed:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
@@ -20,10 +20,22 @@ from harness.cli.plan import print_missing
 from harness.cli.session import BAD_ARGUMENTS, Session, suite_options
 
 if TYPE_CHECKING:
-    from harness.engines.context import Context
+    from harness.engines.execution import Execution
+    from harness.engines.job import Job
     from harness.engines.task import Outcome, Task
 
 FAILED, INTERRUPTED = 1, 130
+
+hung_after_option = click.option(
+    "--hung-after",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    metavar="MINUTES",
+    help="With workers: one that shows no sign of life for so long is killed, its cell has failed, the rest goes on. A "
+    "training step is a sign, and so is the beginning of a stage; inside a compilation, the extraction of features or "
+    "a linear probe there is none, so give more than the longest of them takes.",
+)
 
 
 @click.command()
@@ -43,6 +55,7 @@ FAILED, INTERRUPTED = 1, 130
     help="CPU threads of torch, and processes that decode the images of large datasets, in each worker; by default "
     "torch's choice, divided by the workers.",
 )
+@hung_after_option
 @click.option("--rerun-stale", is_flag=True, help="Also run again what was made by code that has changed since.")
 @click.option(
     "--checkpoint-seconds",
@@ -76,6 +89,7 @@ def command(
     device: str,
     workers: int | None,
     threads: int | None,
+    hung_after: float,
     rerun_stale: bool,
     checkpoint_seconds: float,
     compile_encoders: Literal["auto", "on", "off"],
@@ -88,7 +102,7 @@ def command(
     Running the same command again does nothing twice and goes on with what was interrupted: an encoder that is there is
     only asked what it was not asked before.
     """
-    from harness.engines.context import Context
+    from harness.engines.engine import WorkersLost, open_engine, run
     from harness.engines.execution import DeviceError, Execution
     from harness.engines.task import tasks_of
     from harness.progress import watch
@@ -110,34 +124,34 @@ def command(
         sys.exit(BAD_ARGUMENTS)
     _ = session.output  # refused now, not after hours, if it is another suite's
     tasks = tasks_of(item for item in session.expansion.planned if item.missing_data is None)
-    with stopping() as stop, watch(len(tasks)) as watcher:
-        context = Context(
-            session.store,
-            session.code,
-            execution,
-            watcher,
-            stop.is_set,
-            session.facts.weight_files,
-            session.suite.content.collapse,
-        )
-        outcomes = _run(session, tasks, context, workers, rerun_stale)
+    job = job_of(session, execution, tasks)
+    width = None if workers is None else max(1, min(workers, len(tasks)))
+    try:
+        with (
+            stopping() as stop,
+            watch(len(tasks)) as watcher,
+            open_engine(width, job, session.methods, watcher, stop.is_set, 60 * hung_after) as engine,
+        ):
+            outcomes = run(engine, job, watcher, rerun_stale=rerun_stale)
+    except WorkersLost as error:
+        click.echo(f"error: {error}; what is done is stored", err=True)
+        sys.exit(FAILED)
     finish(session, tasks, outcomes)
 
 
-def _run(
-    session: Session, tasks: list[Task], context: Context, workers: int | None, rerun_stale: bool
-) -> dict[str, Outcome]:
-    """By the engine that was asked for."""
-    from harness.engines import in_process, local_processes
+def job_of(session: Session, execution: Execution, tasks: Iterable[Task] = ()) -> Job:
+    """These tasks of a suite as a job, with all that an engine must know besides."""
+    from harness.engines.job import Job
 
-    if workers is None:
-        return in_process.run(tasks, session.methods, context, rerun_stale=rerun_stale)
-    files = session.suite.method_files
-    try:
-        return local_processes.run(tasks, context, workers=workers, method_files=files, rerun_stale=rerun_stale)
-    except local_processes.WorkersLost as error:
-        click.echo(f"error: {error}; what is done is stored", err=True)
-        sys.exit(FAILED)
+    return Job(
+        tasks=tuple(tasks),
+        store=session.store.root,
+        execution=execution,
+        code=session.code,
+        extensions=tuple(session.suite.method_files),
+        weights=dict(session.facts.weight_files),
+        rule=session.suite.content.collapse,
+    )
 
 
 @contextmanager

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.plan import print_missing
-from harness.cli.run import FAILED, INTERRUPTED, stopping
+from harness.cli.run import FAILED, INTERRUPTED, hung_after_option, job_of, stopping
 from harness.cli.session import BAD_ARGUMENTS, Session, suite_options
 
 if TYPE_CHECKING:
-    from harness.engines.context import Context
     from harness.engines.execution import Execution
-    from harness.sweep.loop import Engine
     from harness.sweep.rows import Row
     from harness.sweep.trials import Trials
 
@@ -54,6 +52,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # older releases tak
 @click.option("--resume", is_flag=True, help="Go on with a sweep that exists; without it one is begun if need be.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads of torch, in each worker.")
+@hung_after_option
 @click.option(
     "--checkpoint-seconds", type=click.FloatRange(min=0), default=120.0, show_default=True, help="Between them."
 )
@@ -71,6 +70,7 @@ def command(
     resume: bool,
     device: str,
     threads: int | None,
+    hung_after: float,
     checkpoint_seconds: float,
     keep_encoders: bool,
 ) -> None:
@@ -87,7 +87,7 @@ def command(
         execution.torch_device()
         with _told():
             studies, rows = _studies(session, storage, trials, resume)
-            finished, stopped = _search(session, studies, execution, workers, storage, deadline)
+            finished, stopped = _search(session, studies, execution, workers, storage, deadline, 60 * hung_after)
             _write(session, rows, studies)
     except (DeviceError, SweepError) as error:
         click.echo(f"error: {error}", err=True)
@@ -140,15 +140,17 @@ def _search(
     workers: int,
     url: str | None,
     deadline: float | None,
+    hung_after_seconds: float,
 ) -> tuple[bool, bool]:
     """Run until the budgets are spent; whether they are, and whether it was told to stop by a signal."""
     from harness.cli.output_directory import claim
-    from harness.engines.context import Context
+    from harness.engines.engine import WorkersLost, open_engine
     from harness.progress import watch
     from harness.sweep.ledger import write_trials
     from harness.sweep.loop import Sweep
     from harness.sweep.presence import Presence
     from harness.sweep.progress import Board
+    from harness.sweep.rows import SweepError
     from harness.sweep.trials import Trial
 
     left = sum(max(0, study.budget - sum(trial.ended for trial in study.all())) for study in studies)
@@ -159,8 +161,7 @@ def _search(
         def should_stop() -> bool:
             return stop.is_set() or (deadline is not None and time.monotonic() > deadline)
 
-        weights, rule = session.facts.weight_files, session.suite.content.collapse
-        context = Context(session.store, session.code, execution, watcher, should_stop, weights, rule)
+        job, width = job_of(session, execution), workers if workers > 1 else None
         board = Board(watcher, studies)
         known = {id(study): list[Trial]() for study in studies}
 
@@ -169,27 +170,13 @@ def _search(
             write_trials(session.output, [known[id(s)] or s.all() for s in studies])
             board.changed(study, trials)
 
-        with _engine(session, context, workers) as engine:
-            lock = session.output / "sweep.lock"
-            sweep = Sweep(studies, engine, session.store, presence, lock, should_stop, changed, watcher.settled)
-            return sweep.run(), stop.is_set()
-
-
-@contextmanager
-def _engine(session: Session, context: Context, workers: int) -> Iterator[Engine]:
-    """One trial after another in this process, or so many at once in others."""
-    from harness.engines import local_processes
-    from harness.sweep.loop import OneByOne
-    from harness.sweep.rows import SweepError
-
-    if workers == 1:
-        yield OneByOne(session.methods, context)
-        return
-    try:
-        with local_processes.Pool(workers, context, session.suite.method_files) as pool:
-            yield pool
-    except local_processes.WorkersLost as error:
-        raise SweepError(f"{error}; what is done is stored") from error
+        try:
+            with open_engine(width, job, session.methods, watcher, should_stop, hung_after_seconds) as engine:
+                lock = session.output / "sweep.lock"
+                sweep = Sweep(studies, engine, job, presence, lock, should_stop, changed, watcher.settled)
+                return sweep.run(), stop.is_set()
+        except WorkersLost as error:
+            raise SweepError(f"{error}; what is done is stored") from error
 
 
 def _write(session: Session, rows: list[Row], studies: list[Trials]) -> None:

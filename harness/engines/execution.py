@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+if TYPE_CHECKING:  # a worker reads its job before torch is imported
+    import torch
 
 
 class DeviceError(ValueError):
@@ -38,6 +39,8 @@ class Execution:
         Raises:
             DeviceError: no such device on this machine.
         """
+        import torch
+
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
@@ -54,5 +57,7 @@ class Execution:
 
     def device_name(self) -> str:
         """The device as provenance names it, such as "cpu" or "cuda: NVIDIA H100 80GB HBM3"."""
+        import torch
+
         device = self.torch_device()
         return f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"

@@ -10,9 +10,11 @@ finished whatever becomes of that.
 from __future__ import annotations
 
 import gc
+import tempfile
 import time
 import traceback
 from dataclasses import replace as changed
+from pathlib import Path
 
 import torch
 
@@ -25,7 +27,7 @@ from harness.engines.task import Outcome, Task
 from harness.evaluation.sample import principal_sample
 from harness.evaluation.sample import sample_rows as shown_rows
 from harness.spec.models import Evaluation, Question
-from harness.store.atomic import StoreError
+from harness.store.atomic import FULL, StoreError, explained
 from harness.store.cell_result import read_cell, sample_name
 from harness.store.progress import ProgressReporter
 from harness.store.provenance import collect, utc_now
@@ -47,11 +49,8 @@ PASSED_ON = (Interrupted, DataMissing, StoreError, KeyboardInterrupt)
 """What is no stage's failure: it ends the task, and leaves everything that was stored."""
 
 
-def run_task(task: Task, entry: MethodEntry, context: Context, replace: frozenset[str] = frozenset()) -> Outcome:
+def run_task(task: Task, entry: MethodEntry, context: Context) -> Outcome:
     """Do what is left of one task, of which something is. Call it with the lock of its pretraining held.
-
-    Args:
-        replace: seals of stored records that do not stand.
 
     Raises:
         Interrupted: asked to stop; a checkpoint is on the disk if training had begun.
@@ -59,35 +58,40 @@ def run_task(task: Task, entry: MethodEntry, context: Context, replace: frozense
         StoreError: a record or a checkpoint could not be written.
     """
     try:
-        return _TaskRun(task, entry, context, replace).to_the_end()
+        return _TaskRun(task, entry, context).to_the_end()
     finally:
         if context.execution.torch_device().type == "cuda":
             gc.collect()
             torch.cuda.empty_cache()
 
 
-def left_to_do(task: Task, context: Context, replace: frozenset[str] = frozenset()) -> Stages:
+def left_to_do(task: Task, context: Context) -> Stages:
     """What is left of a task, as stored now."""
     return stages(
         context.store,
         task.pretraining,
         task.evaluations,
         task.monitors.values(),
-        replace=replace,
+        replace=task.replace,
         for_curves=context.execution.curves_of_finished,
     )
 
 
-def finished_before(task: Task, context: Context, replace: frozenset[str] = frozenset()) -> PretrainingRecord | None:
+def finished_before(task: Task, context: Context) -> PretrainingRecord | None:
     """The record of a pretraining that is done and stands; if it is trained again, then for what is asked besides."""
     found = context.store.read_pretraining(task.id)
-    return found.record if found.record and found.record.status == "done" and found.seal not in replace else None
+    return found.record if found.record and found.record.status == "done" and found.seal not in task.replace else None
 
 
 def unanswered(task: Task, context: Context, record: PretrainingRecord) -> list[Evaluation]:
     """The evaluations without an answer of the record's encoder."""
     answers = [(evaluation, current(context.store, record, evaluation.id)) for evaluation in task.evaluations]
     return [evaluation for evaluation, answer in answers if answer is None or answer.status == "failed"]
+
+
+def settled(task: Task, context: Context) -> Outcome | None:
+    """How a task has ended already, if nothing of it is left to do; None if something is."""
+    return stored_outcome(task, context) if left_to_do(task, context).nothing else None
 
 
 def stored_outcome(task: Task, context: Context) -> Outcome:
@@ -102,9 +106,9 @@ def stored_outcome(task: Task, context: Context) -> Outcome:
 
 
 class _TaskRun:
-    def __init__(self, task: Task, entry: MethodEntry, context: Context, replace: frozenset[str]) -> None:
-        self.task, self.entry, self.context, self.replace = task, entry, context, replace
-        self.left = left_to_do(task, context, replace)
+    def __init__(self, task: Task, entry: MethodEntry, context: Context) -> None:
+        self.task, self.entry, self.context = task, entry, context
+        self.left = left_to_do(task, context)
         self.networks: Networks | None = None
         self.features: Features | None = None
         self.device = context.execution.torch_device()
@@ -154,7 +158,7 @@ class _TaskRun:
 
     def _trained(self) -> PretrainingRecord | Outcome:
         """The pretraining's record, after training; how the task ends where that did not end well."""
-        finished = finished_before(self.task, self.context, self.replace)
+        finished = finished_before(self.task, self.context)
         run = PretrainingRun(self.task, self.entry, self.context)
         try:
             record, self.networks = run.to_the_end()
@@ -179,7 +183,7 @@ class _TaskRun:
         """What stands although the pretraining was trained anew: the answers of an encoder that has come out the same.
         A sample of another one's features goes."""
         store = self.context.store
-        left = stages(store, self.task.pretraining, self.task.evaluations, replace=self.replace)
+        left = stages(store, self.task.pretraining, self.task.evaluations, replace=self.task.replace)
         self.left = changed(self.left, describe=left.describe, evaluations=left.evaluations)
         if not any(current(store, record, id_) for id_ in store.evaluation_ids(record.id)):
             for evaluation in self.task.evaluations:
@@ -333,7 +337,14 @@ def of_retraining(failure: Failure) -> Failure:
 
 
 def failure_of(error: Exception) -> Failure:
-    """An exception as records hold it."""
+    """An exception as records hold it.
+
+    Raises:
+        StoreError: in its place where a disk is full, whoever wrote there: that is no stage's failure.
+    """
+    if isinstance(error, OSError) and error.errno in FULL:
+        path = Path(error.filename or tempfile.gettempdir())
+        raise explained(error, f"cannot write {path}", path) from error
     return Failure(
         kind=type(error).__name__,
         message=str(error) or type(error).__name__,

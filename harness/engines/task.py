@@ -1,4 +1,5 @@
-"""The unit that engines hand out: cells that share one pretraining, and how they ended. Runs nothing."""
+"""The unit that engines hand out: cells that share one pretraining, and how they ended. Runs nothing, and is data
+through and through: it travels as JSON."""
 
 from __future__ import annotations
 
@@ -7,13 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from harness.engines.pruning import Pruner, PruneRule
+from harness.spec.identity import Frozen
 from harness.spec.models import Cell, Evaluation, Monitor, Pretraining, Question
+from harness.store.provenance import Code
 from harness.store.records import CurvePoint
+from harness.store.stages import replaceable
+from harness.store.store import Store
 
 if TYPE_CHECKING:  # a worker process needs no suite
     from harness.suite.planned import Placed
 
-State = Literal["done", "failed", "pruned", "interrupted", "missing data"]
+State = Literal["done", "failed", "pruned", "interrupted", "missing data", "running elsewhere"]
 
 
 def never(point: CurvePoint) -> bool:
@@ -21,16 +27,22 @@ def never(point: CurvePoint) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(Frozen):
     """Cells with one pretraining: it is trained once, and asked what all of them ask."""
 
     cells: tuple[Cell, ...]
     label: str
     """What to call it on the way."""
-    give_up: Callable[[CurvePoint], bool] = never
-    """Asked at each point of the curve, those of a resumed run's past included; once it says yes the pretraining is
-    `pruned`. Points carry the training's values and, under NAME_METRIC, the monitors'."""
+    replace: frozenset[str] = frozenset()
+    """Seals of stored records that do not stand. What is missing besides them the store says."""
+    prune: PruneRule | None = None
+
+    @property
+    def give_up(self) -> Callable[[CurvePoint], bool]:
+        """Asked at each point of the curve, those of a resumed run's past included; once it says yes the pretraining
+        is `pruned`. Points carry the training's values and, under NAME_METRIC, the monitors'. Knows no other attempt:
+        each access begins anew."""
+        return never if self.prune is None else Pruner(self.prune)
 
     @property
     def pretraining(self) -> Pretraining:
@@ -68,6 +80,12 @@ class Task:
         """What the first cell that asks it calls an evaluation."""
         return next(n for cell in self.cells for n, e in cell.evaluations.items() if e.id == evaluation.id)
 
+    def again(self, store: Store, code: Code, *, rerun_stale: bool = False) -> Task:
+        """The task with what a new command tries again: failures and, if asked to, what older code has made. To be
+        called once, when the command begins: what fails later stands."""
+        seals = replaceable(store, self.pretraining, self.evaluations, code, rerun_stale)
+        return self.model_copy(update={"replace": seals})
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -82,7 +100,10 @@ def tasks_of(placed: Iterable[Placed]) -> list[Task]:
     groups: dict[str, dict[str, Placed]] = {}
     for here in placed:
         groups.setdefault(here.cell.pretraining.id, {}).setdefault(here.id, here)
-    return [Task(tuple(here.cell for here in group.values()), _label(group.values())) for group in groups.values()]
+    return [
+        Task(cells=tuple(here.cell for here in group.values()), label=_label(group.values()))
+        for group in groups.values()
+    ]
 
 
 def _label(group: Iterable[Placed]) -> str:

@@ -1,36 +1,69 @@
-"""A worker's death as a record: the failure of the stage that it was in, so that this alone is repeated. Runs
-nothing."""
+"""A worker's end in the middle of a task: what it is called, and how it becomes the failure of the stage that it was
+in, so that this alone is repeated. Runs nothing."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass, field
 
 from harness.engines.context import Context
 from harness.engines.pretrain import store_curves
-from harness.engines.run_task import failed_evaluation, finished_before, left_to_do, of_retraining, unanswered
-from harness.engines.task import Task
+from harness.engines.run_task import failed_evaluation, finished_before, left_to_do, of_retraining, settled, unanswered
+from harness.engines.task import Outcome, Task
+from harness.store.provenance import collect
 from harness.store.records import CurvePoint, Description, Failure, PretrainingRecord, Provenance
 
-
-class DeadWorker(Protocol):
-    """What is known of the process."""
-
-    def failure(self) -> Failure: ...
-    def provenance(self, context: Context, parts: Mapping[str, str]) -> Provenance: ...
-    def curve(self) -> tuple[CurvePoint, ...]: ...
+CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGTRAP}
+KEPT = "the same command goes on from its last checkpoint, if it had one"
 
 
-def record_death(task: Task, replace: frozenset[str], context: Context, worker: DeadWorker) -> None:
-    """Store the death as the failure of the first stage that is left to do. Call it with the lock held."""
-    left, store, code, spec = left_to_do(task, context, replace), context.store, context.code, task.pretraining
-    failure = worker.failure()
-    finished = finished_before(task, context, replace)
+@dataclass
+class Attempt:
+    """A task that a worker has, and what is known of it."""
+
+    task: Task
+    started: str
+    """UTC."""
+    device: str
+    """As provenance names it."""
+    threads: int
+    epoch: int | None = None
+    step: int | None = None
+    curve: list[CurvePoint] = field(default_factory=list)
+
+    def failure(self, kind: str, message: str, stacks: str) -> Failure:
+        """Why it has no result."""
+        return Failure(kind=kind, message=message, traceback=stacks, epoch=self.epoch, step=self.step)
+
+
+def record_death(attempt: Attempt, context: Context, failure: Failure) -> Outcome | None:
+    """Store the end of an attempt's worker as the failure of the first stage that is left to do, unless that has been
+    stored; its checkpoint stays. None: other stages are left, which another worker can do.
+
+    Raises:
+        Busy: the lock is held, perhaps by processes that the worker had started and that are about to end.
+        StoreError: the store could not be written.
+    """
+    with context.store.lock(attempt.task.id):
+        if settled(attempt.task, context) is None:
+            _record(attempt, context, failure)
+            context.store.drop_progress(attempt.task.id)
+        return settled(attempt.task, context)
+
+
+def _record(attempt: Attempt, context: Context, failure: Failure) -> None:
+    task, spec, store, code = attempt.task, attempt.task.pretraining, context.store, context.code
+    left, finished = left_to_do(task, context), finished_before(task, context)
+
+    def provenance(parts: Mapping[str, str]) -> Provenance:
+        return collect(code, parts, device=attempt.device, threads=attempt.threads, started=attempt.started)
+
     if finished is None:
-        store_curves(store, task, worker.curve())
-        provenance = worker.provenance(context, code.of_training(spec.method, context.execution.device_name()))
+        store_curves(store, task, attempt.curve)
+        made = provenance(code.of_training(spec.method, attempt.device))
         store.save_pretraining(
-            PretrainingRecord(id=spec.id, spec=spec, status="failed", provenance=provenance, failure=failure)
+            PretrainingRecord(id=spec.id, spec=spec, status="failed", provenance=made, failure=failure)
         )
         return
     asked = left.evaluations[:1]
@@ -39,12 +72,40 @@ def record_death(task: Task, replace: frozenset[str], context: Context, worker: 
     else:
         failure = failure.model_copy(update={"epoch": None, "step": None})
     if left.describe and not left.train:
-        provenance = worker.provenance(context, code.of_description(spec.method))
-        encoder = finished.encoder.sha256 if finished.encoder else None
-        store.save_description(
-            Description(id=spec.id, encoder=encoder, status="failed", provenance=provenance, failure=failure)
-        )
+        made, encoder = provenance(code.of_description(spec.method)), finished.encoder
+        sha = encoder.sha256 if encoder else None
+        store.save_description(Description(id=spec.id, encoder=sha, status="failed", provenance=made, failure=failure))
         return
     for evaluation in asked:
-        provenance = worker.provenance(context, code.of_evaluation(evaluation.probe))
-        store.save_evaluation(failed_evaluation(evaluation, finished, failure, provenance))
+        made = provenance(code.of_evaluation(evaluation.probe))
+        store.save_evaluation(failed_evaluation(evaluation, finished, failure, made))
+
+
+def cause_of_hanging(minutes: float) -> str:
+    """What became of a worker that was killed because it said nothing, and what to do."""
+    return (
+        f"its worker process did nothing that shows for {minutes:g} min, no step and no stage, and was killed; the "
+        f"traceback tells where it was; if that takes so long, give a larger --hung-after; {KEPT}"
+    )
+
+
+def cause_of_death(exit_code: int) -> str:
+    """What became of a worker in the middle of a task, and what to do."""
+    if exit_code >= 0:
+        return (
+            f"its worker process ended with exit code {exit_code}; what it printed is on the standard error of the "
+            f"command; {KEPT}"
+        )
+    number = signal.Signals(-exit_code) if -exit_code in set(signal.Signals) else None
+    name = number.name if number else f"signal {-exit_code}"
+    if number == signal.SIGKILL:
+        return (
+            "its worker process was killed (SIGKILL), by somebody or, for want of memory, by the system: then use "
+            f"fewer --workers or a smaller batch_size; {KEPT}"
+        )
+    if number in CRASHES:
+        return (
+            f"its worker process crashed in compiled code ({name}); the traceback tells where Python was; run it "
+            f"without --workers to debug it; {KEPT}"
+        )
+    return f"its worker process was ended by {name}; {KEPT}"

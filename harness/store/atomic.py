@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""Error numbers of a disk, or of a user's share of it, that is full."""
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_DIRECTORY_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
@@ -95,7 +96,7 @@ def sweep(directory: Path, older_than_seconds: float = 0.0) -> int:
 def explained(error: OSError, what: str, where: Path) -> StoreError:
     """The error as a message to the user: what failed, why, the room left, and the remedy."""
     reason = error.strerror or str(error)
-    if error.errno in _FULL:
+    if error.errno in FULL:
         remedy = "free some space or choose a results directory on another disk, then run the same command again"
         return StoreError(f"{what}: {reason}; {_free_space(where)}. Nothing was lost: {remedy}.")
     if error.errno in _DENIED:

@@ -8,50 +8,24 @@ for its process was killed, is taken up where it stands: its stored result is to
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import filelock
 
-from harness.engines import in_process
-from harness.engines.context import Context
-from harness.engines.task import Outcome, Task
+from harness.engines import engine as engines
+from harness.engines.engine import TICK_SECONDS, Engine, Handle
+from harness.engines.job import Job
+from harness.engines.task import Task
 from harness.store.cell_result import CellResult, read_cell
 from harness.store.store import Store
 from harness.sweep.presence import Presence
-from harness.sweep.pruning import Judge
+from harness.sweep.pruning import prune_rule
 from harness.sweep.rows import SweepError
 from harness.sweep.trials import Trial, Trials
-from methods.entry import MethodEntry
 
 POLL_SECONDS = 0.5
-
-
-class Engine(Protocol):
-    """Where trials run."""
-
-    @property
-    def width(self) -> int:
-        """Cells at once."""
-
-    def submit(self, task: Task) -> Future[Outcome]: ...
-
-
-class OneByOne:
-    """Cells in this process: `submit` returns when the cell has ended."""
-
-    width = 1
-
-    def __init__(self, methods: Mapping[str, MethodEntry], context: Context) -> None:
-        self._methods, self._context = methods, context
-
-    def submit(self, task: Task) -> Future[Outcome]:
-        future: Future[Outcome] = Future()
-        future.set_result(in_process.run([task], self._methods, self._context)[task.id])
-        return future
 
 
 @dataclass
@@ -60,7 +34,8 @@ class Sweep:
 
     studies: Sequence[Trials]
     engine: Engine
-    store: Store
+    job: Job
+    """Without tasks: what the jobs of all trials share."""
     presence: Presence
     lock: Path
     """Held while trials are entered or claimed."""
@@ -72,13 +47,16 @@ class Sweep:
     """Told the pretraining of a trial whose result was there already."""
 
     def __post_init__(self) -> None:
-        self.running: dict[Future[Outcome], tuple[Trials, Trial]] = {}
+        self.store = Store(self.job.store)
+        self.running: dict[Handle, tuple[Trials, Trial]] = {}
+        self.not_before: dict[str, float] = {}  # by pretraining that another process has: when to try again
 
     def run(self) -> bool:
         """Go on until every study's budget is spent; False if stopped before.
 
         Raises:
             StoreError: the disk refused.
+            WorkersLost: the engine can start no worker.
             SweepError: a dataset went missing, or a sampler proposes nothing possible.
         """
         try:
@@ -86,26 +64,28 @@ class Sweep:
                 self._collect()
                 if self._start():
                     continue
-                if self.running:
-                    wait(self.running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                elif all(study.finished() for study in self.studies):
+                if not self.running and all(study.finished() for study in self.studies):
                     return True
-                else:  # others are at work
-                    time.sleep(POLL_SECONDS)
-            wait(self.running)
-            self._collect()
+                deadline = time.monotonic() + POLL_SECONDS  # others are at work, or ours
+                while not self._collect() and time.monotonic() < deadline:
+                    time.sleep(TICK_SECONDS)
+            while self.running:
+                if not self._collect():
+                    time.sleep(TICK_SECONDS)
             return all(study.finished() for study in self.studies)
         finally:
             for study, trial in self.running.values():
                 study.claim(trial, "")
 
-    def _collect(self) -> None:
-        """Settle the trials whose cells have ended, in the order of their numbers."""
-        ended = [future for future in self.running if future.done()]
-        for future in sorted(ended, key=lambda future: self.running[future][1].index):
-            outcome = future.result()  # a StoreError ends the sweep
-            study, trial = self.running.pop(future)
-            if outcome.state == "interrupted":
+    def _collect(self) -> bool:
+        """Settle the trials whose cells have ended, in the order of their numbers; whether there was any."""
+        polled = {handle: handle.poll() for handle in self.running}  # a StoreError ends the sweep
+        ended = {handle: endings for handle, endings in polled.items() if endings is not None}
+        for handle in sorted(ended, key=lambda handle: self.running[handle][1].index):
+            study, trial = self.running.pop(handle)
+            outcome = ended[handle][trial.pretraining_id]
+            if outcome.state in ("interrupted", "running elsewhere"):
+                self.not_before[trial.pretraining_id] = time.monotonic() + engines.POLL_SECONDS
                 study.claim(trial, "")
             elif outcome.state == "missing data":
                 study.claim(trial, "")
@@ -113,6 +93,7 @@ class Sweep:
             else:
                 study.settle(trial, read_cell(self.store, trial.cell), outcome.message)
             self.changed(study, study.all())
+        return bool(ended)
 
     def _start(self) -> bool:
         """Give the free slots work; whether there was any."""
@@ -130,12 +111,13 @@ class Sweep:
                 self.changed(study, study.all())
                 continue
             self.changed(study, study.all())
-            self.running[self.engine.submit(self._task(study, trial))] = study, trial
+            self.running[self.engine.submit(self.job.of(self._task(study, trial)))] = study, trial
         return began
 
     def _claim(self) -> tuple[Trials, Trial] | None:
         """The next trial of the row that has had the fewest, marked as ours; None if there is nothing to do now."""
         busy = {trial.pretraining_id for _, trial in self.running.values()}
+        busy |= {id_ for id_, when in self.not_before.items() if when > time.monotonic()}
         with filelock.FileLock(self.lock):
             known = [(study, study.within_budget()) for study in self.studies]
             for study, trials in sorted(known, key=lambda pair: _begun(pair[1])):
@@ -169,11 +151,10 @@ class Sweep:
         return result if any(t.state == "failed" and t.cell_id == trial.cell_id for t in study.all()) else None
 
     def _task(self, study: Trials, trial: Trial) -> Task:
-        cell = trial.cell
-        if not study.prunes:
-            return Task((cell,), trial.label)
-        before = [other.frozen for other in study.all()]
-        return Task((cell,), trial.label, Judge(study.spec, cell, study.study.study_name, trial.index, before))
+        cell, name = trial.cell, study.study.study_name
+        others = [other.frozen for other in study.all()] if study.prunes else []
+        rule = prune_rule(study.spec, cell, name, trial.index, others) if study.prunes else None
+        return Task(cells=(cell,), label=trial.label, prune=rule).again(self.store, self.job.code)
 
 
 def _begun(trials: Sequence[Trial]) -> int:

@@ -43,7 +43,8 @@ def test_interrupted_every_worker_stops_at_a_checkpoint(tmp_path, data_dir, to, 
     assert err.count("stopping at a checkpoint") == 1
     assert "interrupted with 1 tasks left; go on with: harness run" in err
     assert "Traceback" not in err
-    assert "starting 1 worker process\n" in out  # no more than there are cells
+    assert out.count("starting worker process") == 1  # no more than there are cells
+    assert "starting worker process 1 of 1\n" in out
     assert "w_mse on digits, seed 0: interrupted" in out
     assert Store(tmp_path / "results" / "cells").state(checkpoint.parent.name) == "interrupted"
 

@@ -231,11 +231,12 @@ def test_a_training_that_is_given_up_is_pruned_and_starts_over(fresh):
     task = command.task()
     seen = []
 
-    def give_up(point):
-        seen.append(point)
-        return True
+    class Hopeless(Task):
+        @property
+        def give_up(self):
+            return lambda point: seen.append(point) is None
 
-    notes = command.run([Task(task.cells, task.label, give_up)])
+    notes = command.run([Hopeless(cells=task.cells, label=task.label)])
     assert notes.did == (3, [])
     assert notes.result[task.id].state == notes.outcomes[task.id] == "pruned"
     assert {"loss", "knn5_top1", "h_std"} <= set(seen[0].values)

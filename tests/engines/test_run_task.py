@@ -27,6 +27,7 @@ DICTIONARY = '''
 """W-MSE whose loss looks a factor up by the device's type."""
 from methods.composed import Composed
 from methods.entry import MethodEntry
+from methods.method import Loss
 from methods.w_mse import METHOD as W_MSE
 
 class Dictionary(Composed):
@@ -81,14 +82,15 @@ def test_a_task_is_trained_described_and_asked_and_leaves_what_it_found(fresh):
 def test_progress_is_there_while_it_runs_and_gone_afterwards(fresh, monkeypatch, method, steps):
     command, seen = fresh(more="axes: {seeds: 1}\n"), []
 
-    class Watched(Store):
-        def write_progress(self, id_, progress):
-            super().write_progress(id_, progress)
-            seen.append(self.read_progress(id_))
+    write = Store.write_progress
 
+    def watched(store, id_, progress):
+        write(store, id_, progress)
+        seen.append(store.read_progress(id_))
+
+    monkeypatch.setattr(Store, "write_progress", watched)
     monkeypatch.setattr("harness.engines.pretrain.Hooks", lambda **given: Hooks(**given, report_seconds=0.0))
     monkeypatch.setattr("harness.store.progress.ProgressReporter.__init__.__defaults__", (0.0, ()))
-    command.store = Watched(command.store.root)
     task = command.task(method)
     command.run([task])
     training = [progress for progress in seen if progress.stage == "training"]

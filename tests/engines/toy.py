@@ -7,9 +7,10 @@ from unittest.mock import patch
 import numpy as np
 from PIL import Image
 
-from harness.engines import in_process
-from harness.engines.context import Context
+from harness.engines.engine import run
 from harness.engines.execution import Execution
+from harness.engines.inline import Inline
+from harness.engines.job import Job
 from harness.engines.task import tasks_of
 from harness.registry import all_datasets, all_methods, all_probes
 from harness.store.cell_result import read_cell
@@ -27,7 +28,7 @@ class Notes:
 
     def __init__(self):
         self.began, self.outcomes, self.readings, self.said, self.already = [], {}, [], [], []
-        self.stages = []
+        self.stages, self.points = [], []
         self.texts = {}
         self.steps = 0
         """Optimiser steps of the run."""
@@ -40,6 +41,9 @@ class Notes:
 
     def training(self, task_id, reading):
         self.readings.append(reading)
+
+    def point(self, task_id, point):
+        self.points.append((task_id, point))
 
     def stage(self, task_id, what):
         self.stages.append(what)
@@ -66,6 +70,7 @@ class Command:
         self.facts = LocalFacts(data_dir, self.store)
         self.expansion = expand(loaded, Catalogue(self.methods, all_probes(), all_datasets()), self.facts)
         self.tasks = tasks_of(self.expansion.planned)
+        self.extensions = loaded.method_files
         self.code = Code.read(loaded.method_files)
 
     def task(self, method=None, seed=0):
@@ -74,18 +79,26 @@ class Command:
         assert len(found) == 1
         return found[0]
 
-    def context(self, notes, should_stop=lambda: False, code=None, **choices):
-        execution = Execution(self.data_dir, "cpu", **choices)
-        return Context(self.store, code or self.code, execution, notes, should_stop, self.facts.weight_files)
+    def job(self, *tasks, code=None, store=None, **choices):
+        """These tasks; `choices` are of `Execution`."""
+        return Job(
+            tasks=tasks,
+            store=(store or self.store).root,
+            execution=Execution(self.data_dir, "cpu", **choices),
+            code=code or self.code,
+            extensions=self.extensions,
+            weights=self.facts.weight_files,
+        )
 
-    def run(
-        self, tasks=None, *, should_stop=lambda: False, code=None, rerun_stale=False, wait=None, at_step=None, **choices
-    ):
+    def context(self, notes):
+        return self.job().context(notes)
+
+    def run(self, tasks=None, *, should_stop=lambda: False, rerun_stale=False, sleep=None, at_step=None, **choices):
         """Run tasks (all) and say what was done.
 
         Args:
             at_step: called with the number of each optimiser step of this run before it is taken, from 1.
-            choices: of `Execution`.
+            choices: as `job` has them.
         """
         notes, take = Notes(), Trainer._train_step
 
@@ -95,13 +108,11 @@ class Command:
                 at_step(notes.steps)
             take(trainer, batch, epoch)
 
-        options = {} if wait is None else {"wait": wait}
-        context = self.context(notes, should_stop, code, **choices)
+        options = {} if sleep is None else {"sleep": sleep}
+        job = self.job(*(self.tasks if tasks is None else tasks), **choices)
         self.last = notes
-        with patch.object(Trainer, "_train_step", counted):
-            notes.result = in_process.run(
-                self.tasks if tasks is None else tasks, self.methods, context, rerun_stale=rerun_stale, **options
-            )
+        with patch.object(Trainer, "_train_step", counted), Inline(self.methods, notes, should_stop) as engine:
+            notes.result = run(engine, job, notes, rerun_stale=rerun_stale, **options)
         return notes
 
     def result(self, task, number=0):

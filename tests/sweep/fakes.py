@@ -15,10 +15,13 @@ import optuna
 
 from harness.data.datasets import DATASETS
 from harness.data.facts import DatasetFacts, SplitFacts
+from harness.engines.execution import Execution
+from harness.engines.job import Job
 from harness.engines.task import Outcome, Task
 from harness.registry import all_methods, all_probes
 from harness.spec.models import Backbone, Cell, Evaluation, Input, Pretraining
 from harness.store.cell_result import CellResult, read_cell
+from harness.store.provenance import Code
 from harness.store.records import (
     Curve,
     CurvePoint,
@@ -171,6 +174,15 @@ def _answer(asked: Evaluation, value: float, done: bool) -> EvaluationRecord:
     )
 
 
+@dataclass(eq=False)
+class FakeHandle:
+    task_id: str
+    future: Future[Outcome]
+
+    def poll(self) -> dict[str, Outcome] | None:
+        return {self.task_id: self.future.result()} if self.future.done() else None
+
+
 @dataclass
 class FakeEngine:
     """Runs tasks in threads; keeps which pretrainings it was asked to run."""
@@ -191,9 +203,10 @@ class FakeEngine:
         self._guard = threading.Lock()
         self._now = 0
 
-    def submit(self, task: Task) -> Future[Outcome]:
+    def submit(self, job: Job) -> FakeHandle:
+        (task,) = Job.model_validate_json(job.model_dump_json()).tasks  # as it reaches a worker
         self.asked.append(task.id)
-        return self._threads.submit(self._run, task)
+        return FakeHandle(task.id, self._threads.submit(self._run, task))
 
     def _run(self, task: Task) -> Outcome:
         self.before_task()
@@ -203,8 +216,9 @@ class FakeEngine:
         time.sleep(random.random() * self.delay)
         (cell,) = task.cells
         status, epochs = self.status(task.pretraining), 2
+        give_up = task.give_up
         for point in curve(cell) if status == "done" else ():
-            if task.give_up(point):
+            if give_up(point):
                 status, epochs = "pruned", point.epoch
                 break
         with self.store.lock(task.id):
@@ -234,6 +248,12 @@ class Bench:
     def store(self) -> Store:
         return Store(self.cells or self.directory / "cells")
 
+    @property
+    def job(self) -> Job:
+        """What all trials share; nothing of it is read here but the store."""
+        code = Code({}, None, None)
+        return Job(tasks=(), store=self.store.root, execution=Execution(self.directory), code=code)
+
     def suite(self) -> Suite:
         return load_suite(self.path, None, self.settings)
 
@@ -262,7 +282,7 @@ class Bench:
             Sweep(
                 studies,
                 engine,
-                self.store,
+                self.job,
                 presence,
                 self.directory / "lock",
                 stop,

@@ -5,6 +5,7 @@ import threading
 import pytest
 from optuna.trial import TrialState
 
+from harness.engines.task import Outcome
 from harness.store.atomic import StoreError
 from harness.store.cell_result import read_cell
 from harness.sweep.loop import Sweep
@@ -139,6 +140,27 @@ def test_a_trial_of_a_living_process_is_left_to_it(bench, tmp_path):
     assert len(engine.asked) == 10
 
 
+def test_a_cell_that_another_command_runs_is_given_back_and_tried_later(bench, monkeypatch):
+    monkeypatch.setattr("harness.engines.engine.POLL_SECONDS", 0.2)
+    engine, held, owners = FakeEngine(bench.store), [3], []
+    run = engine._run
+
+    def elsewhere(task):
+        if held:
+            held.pop()
+            return Outcome("running elsewhere")
+        owners.append([trial.owner for trial in only(bench.studies()) if not trial.ended].count(""))
+        return run(task)
+
+    engine._run = elsewhere
+    trials = only(bench.run(engine, trials=4))
+    assert [trial.state for trial in trials] == ["done"] * 4
+    assert len(engine.asked) == 5
+    assert engine.asked.count(trials[0].pretraining_id) == 2
+    assert engine.asked[1] != trials[0].pretraining_id  # meanwhile the others
+    assert owners[0] == 3  # the first trial is nobody's
+
+
 def test_two_processes_share_one_budget(tmp_path):
     bench = Bench(tmp_path)
     both = threading.Barrier(2, timeout=60)
@@ -245,7 +267,7 @@ def test_a_stored_cell_of_another_sweep_is_used(tmp_path):
     with Presence(second.directory) as presence:
         settled = []
         lock = second.directory / "lock"
-        Sweep(studies, engine, first.store, presence, lock, lambda: False, lambda *_: None, settled.append).run()
+        Sweep(studies, engine, first.job, presence, lock, lambda: False, lambda *_: None, settled.append).run()
     assert engine.asked == []
     assert len(settled) == 10
 

@@ -1,5 +1,7 @@
 """Tasks one after another: each once, failures kept, other processes respected, older code only on request."""
 
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -65,7 +67,7 @@ def test_running_again_runs_nothing(original):
 def test_a_task_that_is_given_twice_runs_once(fresh):
     command = fresh()
     task = command.task("untrained")
-    assert command.run([task, Task(task.cells, "another label")]).began == [task.id]
+    assert command.run([task, Task(cells=task.cells, label="another label")]).began == [task.id]
 
 
 # Older code
@@ -140,14 +142,15 @@ def test_a_task_that_another_process_fails_meanwhile_is_not_tried_again(breaking
     elsewhere = Command.__new__(Command)
     elsewhere.__dict__ = breaking.__dict__ | {"store": Store(breaking.store.root.parent / "elsewhere")}
     elsewhere.run([task])
-    holder = breaking.store.lock(task.id)
-    holder.__enter__()
+    held = ExitStack()
+    held.enter_context(breaking.store.lock(task.id))
 
     def other_process_ends(seconds):
+        time.sleep(seconds)
         breaking.store.save_pretraining(elsewhere.store.pretraining(task.id))
-        holder.__exit__(None, None, None)
+        held.close()
 
-    notes = breaking.run([task, other], wait=other_process_ends)
+    notes = breaking.run([task, other], sleep=other_process_ends)
     assert notes.began == [other.id]
     assert notes.result[task.id].state == "failed"
     assert notes.result[task.id].message == "training: RuntimeError: the third step is too much"
