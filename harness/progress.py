@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from harness.spec.collapse import CollapseRule
 from harness.store.cell_result import CellResult
+from harness.store.records import CurvePoint
 
 
 class Reading(Protocol):
@@ -50,6 +51,9 @@ class Watcher(Protocol):
         """Again for a task whose process has died, with what is left of it."""
 
     def training(self, task_id: str, reading: Reading) -> None: ...
+    def point(self, task_id: str, point: CurvePoint) -> None:
+        """A new point of the training's curve, or on resuming an old one."""
+
     def stage(self, task_id: str, what: str) -> None: ...
     def ended(self, task_id: str, outcome: str, text: str) -> None:
         """`outcome` is one of done, failed, pruned, interrupted, missing data, running elsewhere; `text` says more."""
@@ -146,6 +150,9 @@ class PlainWatcher:
             self.said[task_id] = time.monotonic()
             self.note(f"{self.labels[task_id]}: epoch {reading.epoch}/{reading.epochs}, {reading_text(reading)}")
 
+    def point(self, task_id: str, point: CurvePoint) -> None:
+        return None
+
     def stage(self, task_id: str, what: str) -> None:
         return None
 
@@ -200,6 +207,9 @@ class RichWatcher:
         self.bars.update(
             self.tasks[task_id], completed=reading.step, total=reading.steps, state=escape(reading_text(reading))
         )
+
+    def point(self, task_id: str, point: CurvePoint) -> None:
+        return None
 
     def stage(self, task_id: str, what: str) -> None:
         self.bars.update(self.tasks[task_id], state=escape(what))

@@ -80,7 +80,7 @@ def test_the_loss_on_its_own():
 def margin_suite(tmp_path):
     _, method = blocks("python")
     (tmp_path / "my_loss.py").write_text(method)
-    more = "method_files: [my_loss.py]\nmethods: {margin: {}, w_mse: null}\naxes: {seeds: 1}\n"
+    more = "extensions: [my_loss.py]\nmethods: {margin: {}, w_mse: null}\naxes: {seeds: 1}\n"
     return write_suite(tmp_path, more, "mine.yaml")
 
 

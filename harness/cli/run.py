@@ -67,6 +67,13 @@ FAILED, INTERRUPTED = 1, 130
     "probe needs no training.",
 )
 @click.option(
+    "--logger",
+    "loggers",
+    multiple=True,
+    metavar="NAME",
+    help="Tell a logger of every event, such as `jsonl`; repeatable. `harness list loggers` names them.",
+)
+@click.option(
     "--retrain-for-curves",
     is_flag=True,
     help="Train again what is done but lacks the curve of a monitor that the suite wants.",
@@ -81,6 +88,7 @@ def command(
     compile_encoders: Literal["auto", "on", "off"],
     plain: bool,
     drop_encoders: bool,
+    loggers: tuple[str, ...],
     retrain_for_curves: bool,
 ) -> None:
     """Run what is not done of a suite, then write and show its tables.
@@ -91,6 +99,7 @@ def command(
     from harness.engines.context import Context
     from harness.engines.execution import DeviceError, Execution
     from harness.engines.task import tasks_of
+    from harness.loggers.watcher import open_loggers, telling
     from harness.progress import watch
 
     execution = Execution(
@@ -110,7 +119,8 @@ def command(
         sys.exit(BAD_ARGUMENTS)
     _ = session.output  # refused now, not after hours, if it is another suite's
     tasks = tasks_of(item for item in session.expansion.planned if item.missing_data is None)
-    with stopping() as stop, watch(len(tasks)) as watcher:
+    opened = open_loggers(loggers, session.output, session.suite.name)
+    with stopping() as stop, watch(len(tasks)) as shown, telling(opened, shown, tasks, session.store) as watcher:
         context = Context(
             session.store,
             session.code,
@@ -132,9 +142,9 @@ def _run(
 
     if workers is None:
         return in_process.run(tasks, session.methods, context, rerun_stale=rerun_stale)
-    files = session.suite.method_files
+    files = session.suite.extensions
     try:
-        return local_processes.run(tasks, context, workers=workers, method_files=files, rerun_stale=rerun_stale)
+        return local_processes.run(tasks, context, workers=workers, extensions=files, rerun_stale=rerun_stale)
     except local_processes.WorkersLost as error:
         click.echo(f"error: {error}; what is done is stored", err=True)
         sys.exit(FAILED)

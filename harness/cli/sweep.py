@@ -186,7 +186,7 @@ def _engine(session: Session, context: Context, workers: int) -> Iterator[Engine
         yield OneByOne(session.methods, context)
         return
     try:
-        with local_processes.Pool(workers, context, session.suite.method_files) as pool:
+        with local_processes.Pool(workers, context, session.suite.extensions) as pool:
             yield pool
     except local_processes.WorkersLost as error:
         raise SweepError(f"{error}; what is done is stored") from error

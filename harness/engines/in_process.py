@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace as changed
 
 import torch
 
@@ -17,6 +18,7 @@ from harness.engines.run_task import left_to_do, run_task, stored_outcome
 from harness.engines.task import Outcome, Task
 from harness.progress import first_line, result_text
 from harness.store.cell_result import read_cell
+from harness.store.records import CurvePoint
 from harness.store.stages import replaceable
 from harness.store.store import Busy
 from harness.training.trainer import Interrupted
@@ -86,8 +88,13 @@ def settle_or_attempt(task: Task, replace: frozenset[str], entry: MethodEntry, c
 
 def _attempt(task: Task, replace: frozenset[str], entry: MethodEntry, context: Context) -> Outcome:
     context.watcher.started(task.id, task.label)
+
+    def give_up(point: CurvePoint) -> bool:
+        context.watcher.point(task.id, point)
+        return task.give_up(point)
+
     try:
-        outcome = run_task(task, entry, context, replace)
+        outcome = run_task(changed(task, give_up=give_up), entry, context, replace)
     except Interrupted:
         outcome = Outcome("interrupted", "stopped at a checkpoint")
     except DataMissing as error:

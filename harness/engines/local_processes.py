@@ -41,7 +41,7 @@ def run(
     context: Context,
     *,
     workers: int,
-    method_files: Sequence[Path] = (),
+    extensions: Sequence[Path] = (),
     rerun_stale: bool = False,
 ) -> dict[str, Outcome]:
     """Run what is not done, `workers` tasks at once; by pretraining id, how each ended. See `in_process.run`.
@@ -51,7 +51,7 @@ def run(
         WorkersLost: tasks are left and no process can be started to run them.
     """
     queue = list({task.id: task for task in tasks}.values())
-    with Pool(max(1, min(workers, len(queue))), context, method_files) as pool:
+    with Pool(max(1, min(workers, len(queue))), context, extensions) as pool:
         futures = {task.id: pool.submit(task, rerun_stale) for task in queue}
         wait(futures.values(), return_when=FIRST_EXCEPTION)
         for future in futures.values():
@@ -67,15 +67,15 @@ class Pool:
     it kills. The watcher and `Task.give_up` are called in a thread of this process, never in two at once.
     """
 
-    def __init__(self, workers: int, context: Context, method_files: Sequence[Path] = ()) -> None:
+    def __init__(self, workers: int, context: Context, extensions: Sequence[Path] = ()) -> None:
         """
         Args:
             workers: tasks at once.
             context: as for `run_task`; once its `should_stop` says so, every worker stops at a checkpoint.
-            method_files: the users' own, as given to `catalogue`.
+            extensions: the users' own files.
         """
         self._slots = slots(workers, context.execution)
-        self._context, self._method_files = context, tuple(method_files)
+        self._context, self._extensions = context, tuple(extensions)
         self._submitted: SimpleQueue[Order] = SimpleQueue()
         self._orders: list[Order] = []  # those that no worker has
         self._workers: list[WorkerProcess] = []
@@ -204,7 +204,7 @@ class Pool:
                 self._context.watcher.note(f"starting {len(chosen)} worker process{'es' if len(chosen) > 1 else ''}")
             for slot in chosen:
                 crash_file = self._crashes / f"{slot.number}.txt"
-                self._workers.append(WorkerProcess(slot, self._context, self._method_files, crash_file))
+                self._workers.append(WorkerProcess(slot, self._context, self._extensions, crash_file))
 
     def _take(self, worker: WorkerProcess, message: Message) -> None:
         running = worker.running
@@ -222,6 +222,7 @@ class Pool:
                 getattr(self._context.watcher, name)(*arguments)
             case Point(point) if running:
                 running.curve.append(point)
+                self._context.watcher.point(running.order.task.id, point)
                 if running.order.task.give_up is not never:
                     worker.answer(_decision(running.order.task, point))
             case Finished(ending, text) if running:

@@ -101,7 +101,7 @@ class Running:
 class WorkerProcess:
     """One process, started when this object is made."""
 
-    def __init__(self, slot: Slot, context: Context, method_files: tuple[Path, ...], crash_file: Path) -> None:
+    def __init__(self, slot: Slot, context: Context, extensions: tuple[Path, ...], crash_file: Path) -> None:
         self.slot, self.crash_file = slot, crash_file
         self.ready: Ready | None = None
         self.running: Running | None = None
@@ -113,7 +113,7 @@ class WorkerProcess:
         )
         self.process.start()
         theirs.close()  # so that the worker's death ends the conversation
-        self._tell(Setup(context.store.root, slot.execution, context.code, method_files, context.weights, context.rule))
+        self._tell(Setup(context.store.root, slot.execution, context.code, extensions, context.weights, context.rule))
 
     @property
     def idle(self) -> bool:

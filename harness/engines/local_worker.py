@@ -44,7 +44,7 @@ class Setup:
     execution: Execution
     code: Code
     """That the parent has read. What the worker loads has to be the same."""
-    method_files: tuple[Path, ...]
+    extensions: tuple[Path, ...]
     weights: Mapping[str, Path]
     rule: CollapseRule
 
@@ -181,6 +181,9 @@ class Link:
     def training(self, task_id: str, reading: Reading) -> None:
         self.tell(Event("training", (task_id, reading)))
 
+    def point(self, task_id: str, point: CurvePoint) -> None:
+        """`Point` says it."""
+
     def stage(self, task_id: str, what: str) -> None:
         self.tell(Event("stage", (task_id, what)))
 
@@ -223,16 +226,17 @@ def work(link: Link, setup: Setup) -> None:
     import torch
 
     from harness.engines.context import Context
+    from harness.registry import ExtensionError, all_methods, use
     from harness.store.provenance import Code
     from harness.store.store import Store
-    from methods import MethodFileError, catalogue
 
     if setup.execution.threads is not None:
         torch.set_num_threads(setup.execution.threads)
     try:
-        methods = catalogue(setup.method_files)
-        found = Code.read(setup.method_files)
-    except (MethodFileError, OSError) as error:
+        use(setup.extensions)
+        methods = all_methods()
+        found = Code.read()
+    except (ExtensionError, OSError) as error:
         return link.tell(Refused(str(error)))
     if dict(found.digests) != dict(setup.code.digests):
         return link.tell(

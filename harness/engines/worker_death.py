@@ -23,7 +23,8 @@ class DeadWorker(Protocol):
 
 def record_death(task: Task, replace: frozenset[str], context: Context, worker: DeadWorker) -> None:
     """Store the death as the failure of the first stage that is left to do. Call it with the lock held."""
-    left, store, code, spec = left_to_do(task, context, replace), context.store, context.code, task.pretraining
+    left, store, spec = left_to_do(task, context, replace), context.store, task.pretraining
+    code = context.code.with_backbone(task.backbone)
     failure = worker.failure()
     finished = finished_before(task, context, replace)
     if finished is None:

@@ -57,7 +57,7 @@ if multiprocessing.current_process().name.startswith("harness-worker"):
 METHOD = MethodEntry(name="dies", summary="dies", source="this test", settings=W_MSE.settings, build=Dies)
 '''
 MORE = """
-    method_files: [dies.py]
+    extensions: [dies.py]
     defaults: {evaluations: {linear: null, lbfgs: {probe: lbfgs, max_iterations: 5}}}
     methods: {dies: {}}
     axes: {seeds: 4}
@@ -245,7 +245,7 @@ def test_a_wish_to_stop_leaves_a_checkpoint_and_starts_nothing(bench, reference,
     tasks = [bench.task("w_mse", seed) for seed in (0, 1)]
     running = tasks[0].id
     context = bench.context_of(notes, store, should_stop=lambda: running in notes.outcomes or bool(notes.readings))
-    outcomes = run(tasks, context, workers=1, method_files=bench.files)
+    outcomes = run(tasks, context, workers=1, extensions=bench.files)
     assert [outcome.state for outcome in outcomes.values()] == ["interrupted", "interrupted"]
     assert notes.began == [running]
     assert store.state(running) == "interrupted"
@@ -273,7 +273,7 @@ def test_workers_that_cannot_start_are_an_error_with_its_reason(bench, tmp_path,
     notes = Notes()
     context = bench.context_of(notes, Store(tmp_path / "cells"))
     with pytest.raises(WorkersLost, match=text):
-        run([bench.task("w_mse", 0)], context, workers=8, method_files=bench.files)
+        run([bench.task("w_mse", 0)], context, workers=8, extensions=bench.files)
     assert notes.said == ["starting 1 worker process"] * starts
 
 

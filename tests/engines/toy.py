@@ -11,7 +11,7 @@ from harness.engines import in_process
 from harness.engines.context import Context
 from harness.engines.execution import Execution
 from harness.engines.task import tasks_of
-from harness.registry import all_datasets, all_methods, all_probes
+from harness.registry import all_datasets, all_methods, all_probes, use
 from harness.store.cell_result import read_cell
 from harness.store.provenance import Code
 from harness.store.store import Store
@@ -27,7 +27,7 @@ class Notes:
 
     def __init__(self):
         self.began, self.outcomes, self.readings, self.said, self.already = [], {}, [], [], []
-        self.stages = []
+        self.stages, self.points = [], []
         self.texts = {}
         self.steps = 0
         """Optimiser steps of the run."""
@@ -40,6 +40,9 @@ class Notes:
 
     def training(self, task_id, reading):
         self.readings.append(reading)
+
+    def point(self, task_id, point):
+        self.points.append((task_id, point))
 
     def stage(self, task_id, what):
         self.stages.append(what)
@@ -61,12 +64,13 @@ class Command:
 
     def __init__(self, suite: Path, data_dir: Path, store: Path, *settings: str):
         loaded = load_suite(suite, None, settings)
-        self.methods = all_methods(loaded.method_files)
+        use(loaded.extensions)
+        self.methods = all_methods()
         self.store, self.data_dir = Store(store), data_dir
         self.facts = LocalFacts(data_dir, self.store)
         self.expansion = expand(loaded, Catalogue(self.methods, all_probes(), all_datasets()), self.facts)
         self.tasks = tasks_of(self.expansion.planned)
-        self.code = Code.read(loaded.method_files)
+        self.code = Code.read()
 
     def task(self, method=None, seed=0):
         """The task of a method at a seed; without a method, the only one."""
