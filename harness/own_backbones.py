@@ -48,8 +48,8 @@ def tell_timm(name: str | None) -> None:
         BackboneError: timm has a model of that name itself.
         ExtensionError: what builds it cannot be imported.
     """
-    found = in_use(BACKBONE).get(name) if name else None
-    if found is None:
+    found = in_use(BACKBONE).get(name or "")
+    if found is None or name is None:
         return
     import timm
     from timm.models import register_model
@@ -72,7 +72,8 @@ def _as_timm_has_it(found: Found) -> Callable[..., nn.Module]:
         for key in [key for key in options if key.startswith("pretrained") or key == "cache_dir"]:
             del options[key]  # what timm adds; no option of a suite's is called so
         try:
-            return build(in_chans, img_size, **options)
+            encoder: nn.Module = build(in_chans, img_size, **options)
+            return encoder
         except Exception as error:
             told = ", ".join([str(in_chans), str(img_size), *(f"{key}={value!r}" for key, value in options.items())])
             raise ValueError(f"{found.owner}: {found.entry.name}({told}): {type(error).__name__}: {error}") from error

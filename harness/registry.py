@@ -21,7 +21,8 @@ from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.user_file import ExtensionError, refuse_stranger, user_module
+from harness.user_file import ExtensionError as ExtensionError
+from harness.user_file import refuse_stranger, user_module
 
 if TYPE_CHECKING:
     from harness.data.datasets import DatasetInfo
@@ -161,13 +162,11 @@ def named(given: str | Callable[..., Any], said: str) -> Callable[..., Any]:
     if not module or not attribute:
         raise ExtensionError(f"{said} {given!r}; write it as 'module:name', or give the function itself")
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        found: Callable[..., Any] | None = getattr(importlib.import_module(module), attribute, None)
     except ImportError as error:
         raise ExtensionError(f"{said} {given!r}, but {module} cannot be imported: {error}") from error
     if not callable(found):
-        raise ExtensionError(
-            f"{said} {given!r}, but there is nothing in {module} called {attribute} that can be called"
-        )
+        raise ExtensionError(f"{said} {given!r}, but {module} has no function or class {attribute!r}")
     return found
 
 
@@ -220,7 +219,7 @@ def _checked(kind: Kind, given: Any, attribute: str, said: str) -> list[Any]:
                 f"{said}: {attribute} holds a {type(one).__name__}, not a {name}; write "
                 f"{kind.attributes[0]} = {name}(name=..., ...)"
             )
-    return [given] if several is None else several
+    return [given] if several is None else list(several)
 
 
 def _add(kind: Kind, found: dict[str, Found], here: Found) -> None:

@@ -1,4 +1,4 @@
-"""A user's own file of extensions as a module. Owns its import, and that of its neighbours: the modules in its own folder.
+"""A user's own file as a module. Owns its import, and that of its neighbours: the modules in its own folder.
 
 The folder stands last on `sys.path`, so that a neighbour hides no module of Python or of a library. Two modules of one
 name are refused: Python would give the file the first without a word.

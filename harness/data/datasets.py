@@ -1,8 +1,8 @@
 """The datasets by name: splits, sizes, normalisation and crops of the protocol, and where their files live.
 
-Owns no pixels and reads no dataset: it is quick to import and knows nothing of torch. A file of this folder may end with
-`DATASET = DatasetInfo(...)` too, as an installed distribution's or a user's own (`harness.registry`). A loader's code
-ages no result: the fingerprints of the images and labels that it gave stand in every id.
+Owns no pixels and reads no dataset: it is quick to import and knows nothing of torch. Another file of this folder may
+end with `DATASET = DatasetInfo(...)` too, as may a user's own (`harness.registry`). A loader's code ages no result: the
+fingerprints of the images and labels that it gave stand in every id.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class DataMissing(DataError):
 
 Load = Callable[[str, Path], Any]
 """(split, folder) -> images (N, H, W, C) or (N, H, W) uint8 and labels (N,), -1 where there is none; or a dataset as
-torchvision has them, a sequence of pairs of an image and its label. `folder` is what `--from` names, else a temporary one
-to download to. Names of classes come from its attribute `classes`, else they are numbers."""
+torchvision has them: a sequence of pairs of an image and its label, whose attribute `classes` may name the classes.
+`folder` is what `--from` names, else a temporary one to download to."""
 
 
 @dataclass(frozen=True)

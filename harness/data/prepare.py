@@ -1,7 +1,8 @@
 """Brings a dataset into the data directory, and checks one that is there.
 
 Owns the way from a download or a user's copy to a complete set; the readers of the formats are `recipes`, `folders`,
-`imagenet` and, of what is not built in, `loaders`. What fails leaves no dataset, only downloads that can be resumed. Prints nothing.
+`imagenet` and, of what is not built in, `loaders`. What fails leaves no dataset, only downloads that can be resumed.
+Prints nothing.
 """
 
 from __future__ import annotations

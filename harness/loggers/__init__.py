@@ -58,5 +58,5 @@ class LoggerEntry:
     summary: str
     """One line for `harness list loggers`."""
     build: str | Callable[[Path, str], Logger]
-    """(directory of the suite's results, its name) -> logger: "module:Class", imported when it is asked for, or the class
-    itself."""
+    """(directory of the suite's results, its name) -> logger: "module:Class", imported when it is asked for, or the
+    class itself."""

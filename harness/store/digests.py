@@ -1,9 +1,10 @@
 """Digests of the code that makes the numbers. Reads source files as text; never imports or runs them.
 
-Two kinds of code can change a result: the file of an extension (a method, a probe, a backbone) with every module outside
-the installed libraries that it imports, directly or not, and the distribution that registers it, if one does; and the
-shared rooms that a kind of result passes through. A digest is taken of the parsed program, so comments, docstrings and layout do not
-enter it, nor does the version of Python that reads it: nobody's results go stale over a docstring.
+Two kinds of code can change a result: the file of an extension (a method, a probe, a backbone) with every module
+outside the installed libraries that it imports, directly or not, and the distribution that registers it, if one does;
+and the shared rooms that a kind of result passes through. A digest is taken of the parsed program, so comments,
+docstrings and layout do not enter it, nor does the version of Python that reads it: nobody's results go stale over a
+docstring.
 """
 
 from __future__ import annotations

@@ -86,14 +86,15 @@ def check_backbone(tree: Node, own: Collection[str]) -> list[Problem]:
     name = said["name"].value if said else None
     if name not in own:
         return []
-    defaults = {"stem": "standard", "width": None, "zero_init_last": False}
+    neutral = {"stem": "standard", "width": None, "zero_init_last": False}
     return [
         problem(
-            said[key], f"`{name}` is no ResNet of timm's, so it has no `{key}`; write `{key}: {shown}` or leave it out"
+            said[key],
+            f"`{name}` is no ResNet of timm's, `{key}` does not apply to it; leave it out, or write "
+            f"`{key}: {json.dumps(value).strip(chr(34))}`",
         )
-        for key, default in defaults.items()
-        if said[key].value != default
-        for shown in [json.dumps(default).strip('"')]
+        for key, value in neutral.items()
+        if said[key].value != value
     ]
 
 

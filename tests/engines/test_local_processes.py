@@ -27,7 +27,7 @@ DIES = '''
 """W-MSE that once, at its fifth step, sends its own process the signal that a file beside this one names; and, in a
 worker, a k-NN that does the same where a file says so, as a user's probe might."""
 import dataclasses, multiprocessing, os, pathlib
-from harness.evaluation.probes import probes
+from harness.evaluation.probes.knn import PROBE as KNN
 from methods.composed import Composed
 from methods.entry import MethodEntry
 from methods.w_mse import METHOD as W_MSE
@@ -47,18 +47,17 @@ class Dies(Composed):
             obey("in step")
         return super().loss(batch, step)
 
-if multiprocessing.current_process().name.startswith("harness-worker"):
-    knn = probes()["knn"]
-    def run(*arguments):
+def run(*arguments):
+    if multiprocessing.current_process().name.startswith("harness-worker"):
         obey("in probe")
-        return knn.run(*arguments)
-    probes()["knn"] = dataclasses.replace(knn, run=run)
+    return KNN.run(*arguments)
 
+PROBE = dataclasses.replace(KNN, name="dying_knn", run=run)
 METHOD = MethodEntry(name="dies", summary="dies", source="this test", settings=W_MSE.settings, build=Dies)
 '''
 MORE = """
     extensions: [dies.py]
-    defaults: {evaluations: {linear: null, lbfgs: {probe: lbfgs, max_iterations: 5}}}
+    defaults: {evaluations: {linear: null, knn5: {probe: dying_knn, k: 5}, lbfgs: {probe: lbfgs, max_iterations: 5}}}
     methods: {dies: {}}
     axes: {seeds: 4}
 """
