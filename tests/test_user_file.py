@@ -65,7 +65,7 @@ def test_a_users_file_becomes_a_method(tmp_path: Path):
     [
         (
             "x = 1",
-            "own.py: defines no METHOD, PROBE, DATASET, BACKBONE, LOGGER; a file of extensions ends with METHOD = MethodEntry",
+            "own.py: defines no METHOD, PROBE, DATASET, BACKBONE, LOGGER; a file of extensions ends with METHOD =",
         ),
         ("METHOD = 'own'", "own.py: METHOD holds a str, not a MethodEntry; write METHOD = MethodEntry(name=..., ...)"),
         ("import not_a_module", "own.py: cannot be imported: ModuleNotFoundError: No module named 'not_a_module'"),
