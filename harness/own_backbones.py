@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from harness.registry import BACKBONE, Found, in_use, named
+from harness.registry import BACKBONE, Extension, in_use, named
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +65,7 @@ def tell_timm(name: str | None) -> None:
         register_model(_as_timm_has_it(found))
 
 
-def _as_timm_has_it(found: Found) -> Callable[..., nn.Module]:
+def _as_timm_has_it(found: Extension) -> Callable[..., nn.Module]:
     build = named(found.entry.build, f"{found.owner}: the backbone {found.entry.name!r} says build =")
 
     def create(in_chans: int, img_size: int, num_classes: int = 0, **options: Any) -> nn.Module:

@@ -67,7 +67,7 @@ KINDS = (METHOD, PROBE, DATASET, BACKBONE, LOGGER)
 
 
 @dataclass(frozen=True)
-class Found:
+class Extension:
     """An entry, and where it comes from."""
 
     entry: Any
@@ -81,7 +81,7 @@ class Found:
     """Whether the file is a user's own."""
 
 
-def find(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Found]:
+def find(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Extension]:
     """Everything of a kind by name: built in, of installed distributions, then in the users' own `files`.
 
     A distribution whose entry cannot be used is left out, and said once: who does not use it need not mend it.
@@ -89,7 +89,7 @@ def find(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Found]:
     Raises:
         ExtensionError: a file cannot be used, or takes a name that is taken.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, Extension] = {}
     for here in _built_in(kind):
         _add(kind, found, here)
     for point in sorted(entry_points(group=kind.group), key=lambda point: (_owner(point), point.name)):
@@ -112,7 +112,7 @@ def use(files: Iterable[Path]) -> None:
 
 
 @cache
-def in_use(kind: Kind) -> Mapping[str, Found]:
+def in_use(kind: Kind) -> Mapping[str, Extension]:
     """Everything of a kind by name, the files given to `use` among it. Raises as `find` does."""
     return find(kind, _files)
 
@@ -170,7 +170,7 @@ def named(given: str | Callable[..., Any], said: str) -> Callable[..., Any]:
     return found
 
 
-def _built_in(kind: Kind) -> Iterator[Found]:
+def _built_in(kind: Kind) -> Iterator[Extension]:
     if kind.package is None:
         return
     defines = re.compile(rf"^({'|'.join(kind.attributes)})\b\s*[:=]", re.MULTILINE)
@@ -178,10 +178,10 @@ def _built_in(kind: Kind) -> Iterator[Found]:
         if written := defines.search(file.read_text(encoding="utf-8")):
             module = importlib.import_module(f"{kind.package}.{file.stem}")
             for entry in _checked(kind, getattr(module, written[1]), written[1], str(file)):
-                yield Found(entry, file, "the package")
+                yield Extension(entry, file, "the package")
 
 
-def _registered(kind: Kind, point: EntryPoint) -> list[Found]:
+def _registered(kind: Kind, point: EntryPoint) -> list[Extension]:
     said = f"{_owner(point)}: its {kind.name} {point.name} = {point.value}"
     try:
         given = point.load()
@@ -190,10 +190,10 @@ def _registered(kind: Kind, point: EntryPoint) -> list[Found]:
         raise ExtensionError(
             f"{said} cannot be loaded: {type(error).__name__}: {error}; update the distribution or remove it"
         ) from error
-    return [Found(entry, file, _owner(point), point.dist) for entry in _checked(kind, given, point.attr, said)]
+    return [Extension(entry, file, _owner(point), point.dist) for entry in _checked(kind, given, point.attr, said)]
 
 
-def _in_file(kind: Kind, file: Path) -> Iterator[Found]:
+def _in_file(kind: Kind, file: Path) -> Iterator[Extension]:
     module = user_module(file)
     if not any(hasattr(module, name) for other in KINDS for name in other.attributes):
         raise ExtensionError(
@@ -205,7 +205,7 @@ def _in_file(kind: Kind, file: Path) -> Iterator[Found]:
             builder = getattr(entry, kind.builder, None)
             if isinstance(builder, str):
                 refuse_stranger(file, builder.partition(":")[0])
-            yield Found(entry, file, str(file), user=True)
+            yield Extension(entry, file, str(file), user=True)
 
 
 def _checked(kind: Kind, given: Any, attribute: str, said: str) -> list[Any]:
@@ -222,7 +222,7 @@ def _checked(kind: Kind, given: Any, attribute: str, said: str) -> list[Any]:
     return [given] if several is None else list(several)
 
 
-def _add(kind: Kind, found: dict[str, Found], here: Found) -> None:
+def _add(kind: Kind, found: dict[str, Extension], here: Extension) -> None:
     name = here.entry.name
     if name in found:
         raise ExtensionError(

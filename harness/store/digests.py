@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.registry import Found
+    from harness.registry import Extension
 
 SOURCES = Path(__file__).resolve().parents[2]
 """The directory that holds the packages `harness` and `methods`."""
@@ -84,7 +84,7 @@ def room_digest(room: str, root: Path = SOURCES) -> str:
     return code_digest((path for name in ROOMS[room] if (path := root / "harness" / name).exists()), root)
 
 
-def digest_of(found: Found, root: Path = SOURCES) -> str:
+def digest_of(found: Extension, root: Path = SOURCES) -> str:
     """Of an extension: its file, as `extension_digest`, and the version and list of files of its distribution."""
     built_in = found.distribution is None and not found.user
     own = extension_digest(root / found.file.relative_to(SOURCES) if built_in else found.file, root)

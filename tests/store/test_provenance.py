@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy
 import pytest
 
-from harness.registry import PROBE, Found
+from harness.registry import PROBE, Extension
 from harness.store.digests import ROOMS
 from harness.store.provenance import Code, collect, git_state, stale_reason, utc_now, versions
 from tests.store.conftest import CODE, provenance
@@ -135,7 +135,7 @@ def distribution(version, record):
 def test_a_registered_distributions_change_ages_what_ran_with_its_extension(shelf, monkeypatch, tmp_path):
     """By its version, or by any of its files."""
     (tmp_path / "extra.py").write_text("PROBE = 1\n")
-    installed = {"theirs": Found(None, tmp_path / "extra.py", "extra", distribution("1.0", "a.py,sha256=1,10"))}
+    installed = {"theirs": Extension(None, tmp_path / "extra.py", "extra", distribution("1.0", "a.py,sha256=1,10"))}
     monkeypatch.setattr("harness.store.provenance.in_use", lambda kind: installed if kind is PROBE else {})
 
     def read():
