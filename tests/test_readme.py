@@ -80,7 +80,7 @@ def test_the_loss_on_its_own():
 def margin_suite(tmp_path):
     _, method = blocks("python")
     (tmp_path / "my_loss.py").write_text(method)
-    more = "method_files: [my_loss.py]\nmethods: {margin: {}, w_mse: null}\naxes: {seeds: 1}\n"
+    more = "extensions: [my_loss.py]\nmethods: {margin: {}, w_mse: null}\naxes: {seeds: 1}\n"
     return write_suite(tmp_path, more, "mine.yaml")
 
 
@@ -92,9 +92,9 @@ def test_the_method_in_one_file_runs(margin_suite, tmp_path, data_dir):
 
 
 def test_the_method_in_one_file_computes_what_it_says(margin_suite, tmp_path):
-    from methods import catalogue
+    from harness.registry import all_methods
 
-    entry = catalogue([tmp_path / "my_loss.py"])["margin"]
+    entry = all_methods([tmp_path / "my_loss.py"])["margin"]
     v = torch.randn(3, 5, 4, dtype=torch.float64)
     pairs = [(i, j) for i in range(3) for j in range(i)]
     cosine = torch.stack([torch.cosine_similarity(v[i], v[j], dim=-1) for i, j in pairs])

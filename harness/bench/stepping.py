@@ -15,10 +15,10 @@ from harness.bench.row import Machine, Precision, Unavailable
 from harness.data.images import Images
 from harness.data.views import ViewStream
 from harness.engines.cost import step_flops
+from harness.registry import all_methods
 from harness.spec.models import Augmentation, Backbone, Input, Optimiser, Pretraining, Schedule, Source, TrainingSpec
 from harness.training.networks import build_networks
 from harness.training.trainer import Hooks, Interrupted, Progress, Trainer
-from methods import catalogue
 
 CLASSES = 10
 EPOCHS = 1_000_000  # more than are ever run
@@ -95,7 +95,7 @@ class Training:
                 "transform": {"sub_batch_size": sub_batch, "slicing_iterations": self.slicing_iterations},
             }
             changed["transform"] |= {"kind": "whitening"}  # type: ignore[operator]
-        settings = catalogue()[self.method].settings.model_validate(changed)
+        settings = all_methods()[self.method].settings.model_validate(changed)
         problem = settings.problem(self.views, self.images)
         if problem is not None:
             raise Unavailable(problem)
@@ -138,7 +138,7 @@ class SteppedTrainer:
 
     def __init__(self, training: Training, precision: Precision, machine: Machine, hooks: Hooks = QUIET) -> None:
         pretraining, spec = training.pretraining(precision), training.spec(precision)
-        _, method = build_networks(pretraining, catalogue()[training.method], CLASSES)
+        _, method = build_networks(pretraining, all_methods()[training.method], CLASSES)
         assert method is not None
         self.device = machine.device
         self.untimed = UNTIMED_STEPS[machine.device.type]

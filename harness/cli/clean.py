@@ -81,7 +81,7 @@ def command(
     for kind in chosen:
         _say(found, kind)
     for id_, reason in found.unknown.items():
-        click.echo(f"left: {id_}: {reason}; if it comes from a method file, name the suite that says so")
+        click.echo(f"left: {id_}: {reason}; if it comes from a file of your own, name the suite that says so")
     for id_ in found.running:
         click.echo(f"left: {id_}: a running process works on it")
     if not found.removable:

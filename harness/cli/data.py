@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from harness.cli.list import print_datasets
-from harness.cli.session import data_option, friendly
+from harness.cli.session import data_option, extension_options
 
 if TYPE_CHECKING:
     from harness.data.archives import Progress as Report
@@ -30,7 +30,7 @@ def command() -> None:
 
 @command.command("list")
 @data_option
-@friendly
+@extension_options
 def list_(data_dir: str | None) -> None:
     """Datasets, their sizes, and whether they are on this machine."""
     print_datasets(data_dir)
@@ -49,7 +49,7 @@ def list_(data_dir: str | None) -> None:
     help="imagenet100: the file that lists its classes, a WordNet id a line.",
 )
 @data_option
-@friendly
+@extension_options
 def prepare(name: str, source: Path | None, class_list: Path | None, data_dir: str | None) -> None:
     """Make a dataset ready: from your own copy (--from), or else by downloading it where it is published."""
     from harness.data.datasets import data_directory
@@ -65,7 +65,7 @@ def prepare(name: str, source: Path | None, class_list: Path | None, data_dir: s
 @command.command()
 @click.argument("name")
 @data_option
-@friendly
+@extension_options
 def verify(name: str, data_dir: str | None) -> None:
     """Read a prepared dataset again and compare it with its fingerprints."""
     from harness.data.datasets import data_directory

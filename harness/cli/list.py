@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.session import data_option, friendly
+from harness.cli.session import data_option, extension_options, friendly
 
 if TYPE_CHECKING:
     from harness.data.datasets import DatasetInfo
@@ -18,26 +18,23 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Methods, datasets, backbones or suites."""
+    """Methods, probes, datasets, backbones, loggers or suites."""
 
 
 @command.command()
-@click.option(
-    "--file", "files", multiple=True, type=click.Path(path_type=Path), help="Your own method file; repeatable."
-)
-@friendly
-def methods(files: tuple[Path, ...]) -> None:
+@extension_options
+def methods() -> None:
     """Methods and controls, with their source."""
-    from methods import catalogue
+    from harness.registry import all_methods
 
     table = Table("method", "kind", "what", "source")
-    for name, entry in sorted(catalogue(files).items(), key=lambda item: (item[1].kind == "control", item[0])):
+    for name, entry in sorted(all_methods().items(), key=lambda item: (item[1].kind == "control", item[0])):
         table.add_row(name, entry.kind, escape(entry.summary), escape(entry.source))
     Console().print(table)
 
 
 @command.command()
-@friendly
+@extension_options
 def probes() -> None:
     """Questions that may be asked of an encoder, with their settings."""
     from harness.registry import all_probes
@@ -50,8 +47,20 @@ def probes() -> None:
 
 
 @command.command()
+@extension_options
+def loggers() -> None:
+    """Whom `harness run --logger NAME` can tell of its runs."""
+    from harness.registry import all_loggers
+
+    table = Table("logger", "what")
+    for name, entry in all_loggers().items():
+        table.add_row(name, escape(entry.summary))
+    Console().print(table)
+
+
+@command.command()
 @data_option
-@friendly
+@extension_options
 def datasets(data_dir: str | None) -> None:
     """Datasets, their sizes, and whether they are on this machine."""
     print_datasets(data_dir)
@@ -59,14 +68,15 @@ def datasets(data_dir: str | None) -> None:
 
 def print_datasets(data_dir: str | None) -> None:
     """The table of datasets, also shown by `harness data list`."""
-    from harness.data.datasets import DATASETS, DataError, data_directory
+    from harness.data.datasets import DataError, data_directory
     from harness.data.facts import dataset_facts
+    from harness.registry import all_datasets
 
     directory = data_directory(data_dir)
     table = Table("dataset", "images", "view", "classes", "here")
     table.add_column("how to get it", overflow="fold")
     problems = []
-    for name, info in DATASETS.items():
+    for name, info in all_datasets().items():
         try:
             here = "yes" if dataset_facts(name, directory).here else "no"
         except DataError as error:  # of an older format, or damaged: the others are listed nevertheless
@@ -83,9 +93,19 @@ def _sizes(info: DatasetInfo) -> str:
 
 
 @command.command()
-@click.argument("pattern", default="resnet*")
-def backbones(pattern: str) -> None:
-    """timm's models that match a PATTERN, such as 'vit_tiny*' (default: 'resnet*')."""
+@click.argument("pattern", required=False)
+@extension_options
+def backbones(pattern: str | None) -> None:
+    """Your own backbones, or timm's models that match a PATTERN, such as 'vit_tiny*'."""
+    from harness.registry import all_backbones
+
+    if pattern is None:
+        table = Table("backbone", "what", "source")
+        for name, entry in all_backbones().items():
+            table.add_row(name, escape(entry.summary), escape(entry.source))
+        Console().print(table if table.row_count else "no backbones beside timm's")
+        click.echo("timm's, by a pattern of their names: harness list backbones 'resnet*'")
+        return
     import timm
 
     names = timm.list_models(pattern)

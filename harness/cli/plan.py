@@ -49,7 +49,7 @@ def command(session: Session) -> None:
 
 def print_missing(session: Session, console: Console) -> None:
     """Which datasets are not on this machine: what to fetch, the command, and where they are kept."""
-    from harness.data.datasets import dataset_info
+    from harness.data.datasets import dataset_info, prepare_command
 
     sources = [
         source
@@ -67,7 +67,7 @@ def print_missing(session: Session, console: Console) -> None:
         info = dataset_info(name)
         given = "" if info.get == "download" else " --from PATH"
         classes = " --classes FILE" if name == "imagenet100" else ""
-        table.add_row(name, escape(info.source), f"harness data prepare {name}{given}{classes}")
+        table.add_row(name, escape(info.source), f"{prepare_command(name)}{given}{classes}")
     console.print(table)
     console.print(
         f"`--from PATH` takes a copy that you have, an archive or a folder, in place of a download.\n"

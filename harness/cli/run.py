@@ -80,6 +80,13 @@ hung_after_option = click.option(
     "probe needs no training.",
 )
 @click.option(
+    "--logger",
+    "loggers",
+    multiple=True,
+    metavar="NAME",
+    help="Tell a logger of every event, such as `jsonl`; repeatable. `harness list loggers` names them.",
+)
+@click.option(
     "--retrain-for-curves",
     is_flag=True,
     help="Train again what is done but lacks the curve of a monitor that the suite wants.",
@@ -95,6 +102,7 @@ def command(
     compile_encoders: Literal["auto", "on", "off"],
     plain: bool,
     drop_encoders: bool,
+    loggers: tuple[str, ...],
     retrain_for_curves: bool,
 ) -> None:
     """Run what is not done of a suite, then write and show its tables.
@@ -105,6 +113,7 @@ def command(
     from harness.engines.engine import WorkersLost, open_engine, run
     from harness.engines.execution import DeviceError, Execution
     from harness.engines.task import tasks_of
+    from harness.loggers.watcher import open_loggers, telling
     from harness.progress import watch
 
     execution = Execution(
@@ -126,10 +135,12 @@ def command(
     tasks = tasks_of(item for item in session.expansion.planned if item.missing_data is None)
     job = job_of(session, execution, tasks)
     width = None if workers is None else max(1, min(workers, len(tasks)))
+    opened = open_loggers(loggers, session.output, session.suite.name)
     try:
         with (
             stopping() as stop,
-            watch(len(tasks)) as watcher,
+            watch(len(tasks)) as shown,
+            telling(opened, shown, tasks, session.store) as watcher,
             open_engine(width, job, session.methods, watcher, stop.is_set, 60 * hung_after) as engine,
         ):
             outcomes = run(engine, job, watcher, rerun_stale=rerun_stale)
@@ -148,7 +159,7 @@ def job_of(session: Session, execution: Execution, tasks: Iterable[Task] = ()) -
         store=session.store.root,
         execution=execution,
         code=session.code,
-        extensions=tuple(session.suite.method_files),
+        extensions=tuple(session.suite.extensions),
         weights=dict(session.facts.weight_files),
         rule=session.suite.content.collapse,
     )

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import click
 
-from harness.cli.session import friendly
+from harness.cli.session import extension_options
 
 
 @click.command()
 @click.argument("path", default=Path("suites/schema.json"), type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--file", "files", multiple=True, type=click.Path(path_type=Path), help="Your own method file; repeatable."
-)
-@friendly
-def command(path: Path, files: tuple[Path, ...]) -> None:
+@extension_options
+def command(path: Path) -> None:
     """Write the JSON schema of suites to PATH (default: suites/schema.json).
 
     A suite that begins with `# yaml-language-server: $schema=schema.json` is completed and checked by editors that
@@ -27,6 +24,6 @@ def command(path: Path, files: tuple[Path, ...]) -> None:
     from harness.suite.facts import Catalogue
     from harness.suite.schema import json_schema
 
-    known = Catalogue(all_methods(files), all_probes(), all_datasets())
+    known = Catalogue(all_methods(), all_probes(), all_datasets())
     write_text(path, json.dumps(json_schema(known), indent=1) + "\n")
     click.echo(f"written: {path}")

@@ -38,7 +38,7 @@ class Session:
 
     suite: Suite
     catalogue: Catalogue
-    """Methods, probes and datasets that it may name."""
+    """Methods, probes, datasets and own backbones that it may name."""
     methods: dict[str, MethodEntry]
     """The same methods, as engines need them."""
     facts: LocalFacts
@@ -116,10 +116,10 @@ def open_session(
         try_backbones: whether a backbone of which nothing is known yet is tried, for which torch is imported.
 
     Raises:
-        SuiteError, MethodFileError, DataError, StoreError: see `friendly`.
+        SuiteError, ExtensionError, DataError, StoreError: see `friendly`.
     """
     from harness.data.datasets import data_directory
-    from harness.registry import all_datasets, all_methods, all_probes
+    from harness.registry import all_backbones, all_datasets, all_methods, all_probes, use
     from harness.store.provenance import Code
     from harness.suite.expand import expand
     from harness.suite.facts import Catalogue
@@ -127,11 +127,12 @@ def open_session(
     from harness.suite.suite import load_suite
 
     loaded, directory = load_suite(suite, preset, settings), data_directory(data_dir)
-    methods = all_methods(loaded.method_files)
-    catalogue = Catalogue(methods, all_probes(), all_datasets())
+    use(loaded.extensions)
+    methods = all_methods()
+    catalogue = Catalogue(methods, all_probes(), all_datasets(), all_backbones())
     facts = LocalFacts(directory, open_store(results), try_backbones=try_backbones)
     expansion = expand(loaded, catalogue, facts)
-    code = Code.read(loaded.method_files)
+    code = Code.read()
     return Session(loaded, catalogue, methods, facts, expansion, results, directory, code)
 
 
@@ -164,6 +165,29 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
         show_envvar=True,
         help="Where prepared datasets are kept; by default in your cache.",
     )(command)
+
+
+def extension_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--suite SUITE --extensions FILE`, for commands that need no suite: what these define is in use."""
+
+    @click.option("--suite", type=click.Path(path_type=Path), default=None, help="With the extensions that it names.")
+    @click.option(
+        "--extensions",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="With what your own file defines; repeatable.",
+    )
+    @friendly
+    @functools.wraps(command)
+    def with_extensions(suite: Path | None, extensions: tuple[Path, ...], **others: Any) -> Any:
+        from harness.registry import use
+        from harness.suite.suite import load_suite
+
+        use([*(load_suite(suite).extensions if suite else ()), *extensions])
+        return command(**others)
+
+    return with_extensions
 
 
 def suite_options(command: Callable[..., Any] | None = None, *, try_backbones: bool = False) -> Callable[..., Any]:
@@ -206,13 +230,13 @@ def friendly(command: Callable[P, Any]) -> Callable[P, Any]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
         from harness.cli.output_directory import OutputTaken
         from harness.data.datasets import DataError
+        from harness.registry import ExtensionError
         from harness.store.atomic import StoreError
         from harness.suite.nodes import SuiteError
-        from methods import MethodFileError
 
         try:
             return command(*args, **kwargs)
-        except (SuiteError, MethodFileError, DataError, StoreError, OutputTaken) as error:
+        except (SuiteError, ExtensionError, DataError, StoreError, OutputTaken) as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(BAD_ARGUMENTS)
 

@@ -1,16 +1,20 @@
 """The datasets by name: splits, sizes, normalisation and crops of the protocol, and where their files live.
 
-Owns no pixels and reads no dataset: it is quick to import and knows nothing of torch.
+Owns no pixels and reads no dataset: it is quick to import and knows nothing of torch. Another file of this folder may
+end with `DATASET = DatasetInfo(...)` too, as may a user's own (`harness.registry`). A loader's code ages no result: the
+fingerprints of the images and labels that it gave stand in every id.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
+
+from harness.registry import DATASET, all_datasets, in_use
 
 HOME_VARIABLE = "HARNESS_DATA"
 UNLABELED = "unlabeled"  # the split whose images have no labels: -1 stands for them
@@ -23,6 +27,12 @@ class DataError(ValueError):
 
 class DataMissing(DataError):
     """A dataset that is not on this machine: what to fetch, where to put it, and the command."""
+
+
+Load = Callable[[str, Path], Any]
+"""(split, folder) -> images (N, H, W, C) or (N, H, W) uint8 and labels (N,), -1 where there is none; or a dataset as
+torchvision has them: a sequence of pairs of an image and its label, whose attribute `classes` may name the classes.
+`folder` is what `--from` names, else a temporary one to download to."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +52,14 @@ class DatasetInfo:
     std: tuple[float, ...]
     splits: Mapping[str, int]
     """Images in each split; empty where the user's own images decide."""
-    storage: Literal["packed", "streamed"]
-    """One memory-mapped uint8 array, or JPEG files decoded as they are needed."""
     source: str
     """What to fetch and where it comes from, for messages."""
-    get: Literal["embedded", "download", "copy"]
+    storage: Literal["packed", "streamed"] = "packed"
+    """One memory-mapped uint8 array, or JPEG files decoded as they are needed."""
+    get: Literal["embedded", "download", "copy"] = "download"
     """Packed on first use from an installed library; downloaded on request; or only from a copy that the user has."""
+    load: str | Load | None = None
+    """Of a dataset that is not built in: what reads a split when it is prepared, or its "module:function"."""
     pretrain: tuple[str, ...] = ("train",)
     """Splits shown to the self-supervised method; the probe trains on `train` and is scored on `test`."""
     eval_resize: int | None = None
@@ -220,9 +232,18 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType({info.name: info for info
 
 def dataset_info(name: str) -> DatasetInfo:
     """The dataset of that name; DataError with the known names if there is none."""
-    if name not in DATASETS:
-        raise DataError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}")
-    return DATASETS[name]
+    if name in DATASETS:
+        return DATASETS[name]
+    known = all_datasets()
+    if name not in known:
+        raise DataError(f"unknown dataset {name!r}; known: {', '.join(known)}")
+    return known[name]
+
+
+def prepare_command(name: str) -> str:
+    """`harness data prepare NAME`, with the user's file that defines the dataset, if one does."""
+    found = in_use(DATASET).get(name)
+    return f"harness data prepare {name}" + (f" --extensions {found.file}" if found and found.user else "")
 
 
 def data_directory(explicit: str | Path | None = None) -> Path:
@@ -239,10 +260,11 @@ def missing(name: str, data_dir: Path) -> DataMissing:
     """The error for a dataset that has not been prepared in `data_dir`."""
     info = dataset_info(name)
     extra = " --classes imagenet100.txt" if name == "imagenet100" else ""
-    copy = f"harness data prepare {name} --from PATH{extra}"
+    command = prepare_command(name)
+    copy = f"{command} --from PATH{extra}"
     ways = f"run `{copy}`, where PATH is your copy"
     if info.get == "download":
-        ways = f"run `harness data prepare {name}` to download it, or `{copy}`, where PATH is a copy you have"
+        ways = f"run `{command}` to download it, or `{copy}`, where PATH is a copy you have"
     return DataMissing(
         f"{info.title} is not prepared: nothing at {data_dir / name}. What to fetch: {info.source}. Then {ways}. "
         f"The data directory is set by --data-dir or ${HOME_VARIABLE}."

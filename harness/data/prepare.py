@@ -1,7 +1,8 @@
 """Brings a dataset into the data directory, and checks one that is there.
 
-Owns the way from a download or a user's copy to a complete set; the readers of the formats are `recipes`, `folders` and
-`imagenet`. What fails leaves no dataset, only downloads that can be resumed. Prints nothing.
+Owns the way from a download or a user's copy to a complete set; the readers of the formats are `recipes`, `folders`,
+`imagenet` and, of what is not built in, `loaders`. What fails leaves no dataset, only downloads that can be resumed.
+Prints nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from harness.data.datasets import UNLABELED, DataError, DatasetInfo, dataset_inf
 from harness.data.download import fetch
 from harness.data.folders import prepare_streamed, verify_streamed
 from harness.data.formats import plain_or_gzip
+from harness.data.loaders import read_loaded
 from harness.data.packed import (
     Chunk,
     Labels,
@@ -80,17 +82,22 @@ def verify(name: str, data_dir: Path, progress: Progress = quiet) -> Manifest:
 
 
 def _prepare_packed(info: DatasetInfo, data_dir: Path, source: Path | None, progress: Progress) -> None:
-    recipe = RECIPES[info.name]
+    recipe = RECIPES.get(info.name)
     downloads = data_dir / f".{info.name}.downloads"
     with building(info.name, data_dir) as directory:
         if directory is None:
             return
         if source is None:
-            for item in recipe.downloads:
-                fetch(item.url, downloads / item.file, item.md5, item.limit, progress)
-        folder = _folder(info, recipe, source or downloads, directory / UNPACKED, progress)
-        _check_sums(folder, recipe, progress)
-        classes, chunks = recipe.read(folder)
+            downloads.mkdir(exist_ok=True)
+        if recipe is None:
+            classes, chunks = read_loaded(info, source or downloads)
+        else:
+            if source is None:
+                for item in recipe.downloads:
+                    fetch(item.url, downloads / item.file, item.md5, item.limit, progress)
+            folder = _folder(info, recipe, source or downloads, directory / UNPACKED, progress)
+            _check_sums(folder, recipe, progress)
+            classes, chunks = recipe.read(folder)
         _pack(info, directory, classes, chunks, progress)
         shutil.rmtree(directory / UNPACKED, ignore_errors=True)
     if source is None:
@@ -148,7 +155,7 @@ def _pack(
     assert info.native_size is not None
     assert info.classes is not None
     if len(classes) != info.classes:
-        raise DataError(f"{info.name}: {len(classes)} classes, not {info.classes}: not {info.title} as published")
+        raise DataError(f"{info.name}: {len(classes)} classes, not {info.classes}: not {_as_said(info)}")
     side, total, done = info.native_size, sum(info.splits.values()), 0
     counts = dict.fromkeys(info.splits, 0)
     with PackedWriter(directory, info.name, (total, side, side, info.channels), classes) as writer:
@@ -169,11 +176,15 @@ def _pack(
 def _check_chunk(info: DatasetInfo, split: str, pixels: Pixels, labels: Labels) -> None:
     assert info.classes is not None
     if pixels.shape[1:] != (info.native_size, info.native_size, info.channels):
-        raise DataError(f"{info.name}: {split} has images of shape {pixels.shape[1:]}: not as published")
+        raise DataError(f"{info.name}: {split} has images of shape {pixels.shape[1:]}: not {_as_said(info)}")
     lowest = -1 if split == UNLABELED else 0
     if len(labels) and (labels.min() < lowest or labels.max() >= info.classes):
         raise DataError(f"{info.name}: {split} has labels outside 0..{info.classes - 1}: damaged, fetch it again")
 
 
 def _wrong_size(info: DatasetInfo, split: str, count: str) -> DataError:
-    return DataError(f"{info.name}: {split} has {count} images: not {info.title} as published, or an incomplete copy")
+    return DataError(f"{info.name}: {split} has {count} images: not {_as_said(info)}, or an incomplete copy")
+
+
+def _as_said(info: DatasetInfo) -> str:
+    return f"{info.title} as {'its DatasetInfo says' if info.load else 'published'}"

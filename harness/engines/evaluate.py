@@ -17,7 +17,8 @@ from harness.data.loading import Loaded, load_scored, load_training, stratified
 from harness.data.views import clean
 from harness.evaluation.evaluate import Scores, score
 from harness.evaluation.features import extract
-from harness.evaluation.probes import Labelled, probes
+from harness.evaluation.probes import Labelled
+from harness.registry import all_probes
 from harness.spec.identity import identity_of
 from harness.spec.models import Input, Precision, Question, ScoredSplit, Source, Transform
 from harness.streams import stream_seed
@@ -58,7 +59,7 @@ class Features:
             ValueError: what the probe refuses; see `score`.
         """
         train, scored = self.train(question), self.scored(question)
-        probe = probes()[question.probe]
+        probe = all_probes()[question.probe]
         return score(probe, question.settings, train, scored, self.classes(question), question.seed or 0)
 
     def _labelled(self, source: Source, role: Role, transform: Transform, precision: Precision) -> Labelled:

@@ -26,6 +26,7 @@ from harness.engines.pretrain import Networks, PretrainingRun, build, restore
 from harness.engines.task import Outcome, Task
 from harness.evaluation.sample import principal_sample
 from harness.evaluation.sample import sample_rows as shown_rows
+from harness.own_backbones import tell_timm
 from harness.spec.models import Evaluation, Question
 from harness.store.atomic import FULL, StoreError, explained
 from harness.store.cell_result import read_cell, sample_name
@@ -107,7 +108,8 @@ def stored_outcome(task: Task, context: Context) -> Outcome:
 
 class _TaskRun:
     def __init__(self, task: Task, entry: MethodEntry, context: Context) -> None:
-        self.task, self.entry, self.context = task, entry, context
+        code = context.code.with_backbone(task.backbone)
+        self.task, self.entry, self.context = task, entry, changed(context, code=code)
         self.left = left_to_do(task, context)
         self.networks: Networks | None = None
         self.features: Features | None = None
@@ -161,6 +163,7 @@ class _TaskRun:
         finished = finished_before(self.task, self.context)
         run = PretrainingRun(self.task, self.entry, self.context)
         try:
+            tell_timm(self.task.backbone)
             record, self.networks = run.to_the_end()
         except PASSED_ON:
             raise
@@ -201,6 +204,7 @@ class _TaskRun:
     def _restored(self, record: PretrainingRecord) -> Networks:
         """The networks, from memory or from the disk."""
         if self.networks is None:
+            tell_timm(self.task.backbone)
             self.networks = restore(record, self.entry, self.context)
         if self.networks is None:
             raise EncoderLost(f"the encoder of {record.id} was damaged meanwhile; the next run trains it again")

@@ -53,6 +53,11 @@ class Task(Frozen):
         """The pretraining's."""
         return self.pretraining.id
 
+    @property
+    def backbone(self) -> str | None:
+        """The name of the pretraining's; None for pixels."""
+        return self.pretraining.backbone.name if self.pretraining.backbone else None
+
     @cached_property
     def evaluations(self) -> tuple[Evaluation, ...]:
         """Each once, in the order of the cells."""

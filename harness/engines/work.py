@@ -176,7 +176,7 @@ class _Worker:
 
     def do(self, job: Job) -> int:
         """Do one job and tell how each of its tasks ended; the exit code."""
-        from methods import MethodFileError
+        from harness.registry import ExtensionError
 
         code = DONE
         try:
@@ -188,7 +188,7 @@ class _Worker:
         except StoreError as error:
             self.events.tell("refused by the store", str(error))
             return CANNOT
-        except (_OtherCode, MethodFileError) as error:
+        except (_OtherCode, ExtensionError) as error:
             self.events.tell("refused", str(error))
             return CANNOT
         return code
@@ -197,12 +197,13 @@ class _Worker:
         """Everything a job needs, imported once: what a process has loaded does not change later."""
         import torch
 
-        from harness.registry import all_methods
+        from harness.registry import all_methods, use
         from harness.store.provenance import Code
 
         if self._loaded is None or self._loaded[0] != job.extensions:
-            methods = all_methods(job.extensions)
-            if dict(Code.read(job.extensions).digests) != dict(job.code.digests):
+            use(job.extensions)
+            methods = all_methods()
+            if dict(Code.read().digests) != dict(job.code.digests):
                 raise _OtherCode(
                     "the code has changed since this command began: a new worker process would run the new one"
                 )

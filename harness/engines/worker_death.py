@@ -53,7 +53,8 @@ def record_death(attempt: Attempt, context: Context, failure: Failure) -> Outcom
 
 
 def _record(attempt: Attempt, context: Context, failure: Failure) -> None:
-    task, spec, store, code = attempt.task, attempt.task.pretraining, context.store, context.code
+    task, spec, store = attempt.task, attempt.task.pretraining, context.store
+    code = context.code.with_backbone(task.backbone)
     left, finished = left_to_do(task, context), finished_before(task, context)
 
     def provenance(parts: Mapping[str, str]) -> Provenance:

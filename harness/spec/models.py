@@ -74,10 +74,10 @@ class Input(Frozen):
 
 
 class Backbone(Frozen):
-    """The encoder E: a timm model."""
+    """The encoder E: a timm model, or one of your own."""
 
     name: str = "resnet18"
-    """A timm model name."""
+    """A timm model name, or one of `harness list backbones`."""
     stem: Literal["small", "small_max_pool", "standard"] = "standard"
     """ResNets: 3x3 stride-1 first convolution without max-pool (CIFAR) or with it (STL-10, Tiny ImageNet), or the
     model's own stem. Other families take `standard`."""
@@ -86,7 +86,7 @@ class Backbone(Frozen):
     zero_init_last: bool = False
     """ResNets: initialise the last BN scale of each residual block to zero. torchvision and the W-MSE paper do not."""
     options: dict[str, bool | int | float | str] = Field(default={})
-    """Further keyword arguments of `timm.create_model`, such as `patch_size`; no paths."""
+    """Further keyword arguments of `timm.create_model`, such as `patch_size`, or of your own; no paths."""
     weights: Sha | None = None
     """SHA-256 of the file of weights that it begins with; None: random ones, drawn with the seed."""
 

@@ -1,9 +1,10 @@
 """Digests of the code that makes the numbers. Reads source files as text; never imports or runs them.
 
-Three kinds of code can change a result: the file of an extension (a method, a probe) with every module outside the
-installed libraries that it imports, directly or not; the distributions that register extensions; and the shared rooms
-that a kind of result passes through. A digest is taken of the parsed program, so comments, docstrings and layout do not
-enter it, nor does the version of Python that reads it: nobody's results go stale over a docstring.
+Two kinds of code can change a result: the file of an extension (a method, a probe, a backbone) with every module
+outside the installed libraries that it imports, directly or not, and the distribution that registers it, if one does;
+and the shared rooms that a kind of result passes through. A digest is taken of the parsed program, so comments,
+docstrings and layout do not enter it, nor does the version of Python that reads it: nobody's results go stale over a
+docstring.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.registry import Extension
 
 SOURCES = Path(__file__).resolve().parents[2]
 """The directory that holds the packages `harness` and `methods`."""
-
-ENTRY_POINTS = ("ssl_harness.methods", "ssl_harness.probes")
-"""Groups by which installed distributions register extensions."""
 
 _OURS = ("harness", "methods")
 _LIBRARIES = ("site-packages", "dist-packages")
@@ -83,6 +84,16 @@ def room_digest(room: str, root: Path = SOURCES) -> str:
     return code_digest((path for name in ROOMS[room] if (path := root / "harness" / name).exists()), root)
 
 
+def digest_of(found: Extension, root: Path = SOURCES) -> str:
+    """Of an extension: its file, as `extension_digest`, and the version and list of files of its distribution."""
+    built_in = found.distribution is None and not found.user
+    own = extension_digest(root / found.file.relative_to(SOURCES) if built_in else found.file, root)
+    if found.distribution is None:
+        return own
+    text = f"{own}\n{found.distribution.version}\n{found.distribution.read_text('RECORD') or ''}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def extension_digest(file: Path, root: Path = SOURCES) -> str:
     """Of an extension's file and of every module that it imports, directly or not, that is no installed library."""
     return code_digest(extension_files(file, root), root)
@@ -106,17 +117,6 @@ def extension_files(file: Path, root: Path = SOURCES) -> set[Path]:
                 if not path.is_relative_to(ours) or (followed and path.is_relative_to(followed))
             )
     return needed
-
-
-def distribution_digests() -> dict[str, str]:
-    """Distribution -> digest of its version and list of files, of those installed that register extensions."""
-    found: dict[str, str] = {}
-    for group in ENTRY_POINTS:
-        for entry in metadata.entry_points(group=group):
-            if entry.dist is not None:
-                text = f"{entry.dist.version}\n{entry.dist.read_text('RECORD') or ''}"
-                found[entry.dist.name] = hashlib.sha256(text.encode()).hexdigest()
-    return found
 
 
 def imported_files(path: Path, home: Path, root: Path = SOURCES) -> list[Path]:

@@ -6,14 +6,14 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from harness.registry import extension_sources
-from harness.store.digests import ROOMS, SOURCES, distribution_digests, extension_digest, room_digest
+from harness.registry import BACKBONE, METHOD, PROBE, in_use
+from harness.store.digests import ROOMS, SOURCES, digest_of, room_digest
 from harness.store.records import Description, EvaluationRecord, PretrainingRecord, Provenance
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
@@ -25,18 +25,21 @@ class Code:
     """The code as it stands on disk. Read it once, when a process starts: what was loaded does not change later."""
 
     digests: Mapping[str, str]
-    """By part: `method w_mse`, `probe knn`, `training on cpu`, `distribution NAME`."""
+    """By part: `method w_mse`, `probe knn`, `training on cpu`."""
     commit: str | None
     """None outside a checkout, or where git is missing."""
     dirty: bool | None
     """Whether tracked files of the harness and the methods differ from the commit; None where there is no commit."""
+    backbone: str | None = None
+    """The backbone of the results that are asked about, which counts if it is an extension."""
 
     @classmethod
-    def read(cls, files: Iterable[Path] = (), root: Path = SOURCES) -> Code:
-        """The code in the packages below `root`, of installed extensions, and of the users' own method files."""
+    def read(cls, root: Path = SOURCES) -> Code:
+        """The code in the packages below `root`, and of the extensions in use. Not of datasets, for whose local copies
+        fingerprints vouch, nor of loggers."""
         digests = {room: room_digest(room, root) for room in ROOMS}
-        digests |= {name: extension_digest(_below(root, file), root) for name, file in extension_sources(files).items()}
-        digests |= {f"distribution {name}": digest for name, digest in distribution_digests().items()}
+        for kind in (METHOD, PROBE, BACKBONE):
+            digests |= {f"{kind.name} {name}": digest_of(found, root) for name, found in in_use(kind).items()}
         commit, dirty = git_state(root)
         return cls(digests, commit, dirty)
 
@@ -51,17 +54,16 @@ class Code:
     def of_evaluation(self, probe: str) -> dict[str, str]:
         return self._parts(f"probe {probe}", "evaluation")
 
+    def with_backbone(self, name: str | None) -> Code:
+        """The same, asked about results of encoders with this backbone."""
+        return replace(self, backbone=name)
+
     def _parts(self, *names: str) -> dict[str, str]:
-        shared = [name for name in self.digests if name.startswith("distribution ")]
-        return {name: self.digests.get(name, MISSING) for name in (*names, *shared)}
+        own = [part for part in (f"backbone {self.backbone}",) if part in self.digests]
+        return {name: self.digests.get(name, MISSING) for name in (*names, *own)}
 
 
 MISSING = "missing"
-
-
-def _below(root: Path, file: Path) -> Path:
-    """A built-in extension's file in another tree of the sources; any other file as it is."""
-    return root / file.relative_to(SOURCES) if file.is_relative_to(SOURCES) else file
 
 
 def collect(

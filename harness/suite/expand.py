@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from harness.data.datasets import prepare_command
 from harness.suite.assemble import assemble, cannot_run, question_name
 from harness.suite.axes import Axis, Path, layer, read_axis
 from harness.suite.facts import Catalogue, Facts
 from harness.suite.fields import suggestion
 from harness.suite.names import (
     check_axes,
+    check_backbone,
     check_claims,
     check_metrics,
     check_names,
@@ -136,7 +138,7 @@ class _Expander:
                 self.problems += error.problems
                 continue
             fields, problems = pairing.fields(tree)
-            problems += self.unknown_datasets(tree)
+            problems += [*self.unknown_datasets(tree), *check_backbone(tree, self.catalogue.backbones)]
             self.problems += problems
             if fields is not None and not problems:
                 axes = {
@@ -221,7 +223,7 @@ class _Expander:
         names = [n for n in dict.fromkeys(part.name for part in sources) if not self.facts.dataset(n).here]
         if not names:
             return None
-        return "; ".join(f"{name} is not on this machine: `harness data prepare {name}`" for name in names)
+        return "; ".join(f"{name} is not on this machine: `{prepare_command(name)}`" for name in names)
 
 
 def _renamed(placed: Sequence[Placed]) -> dict[str, str]:

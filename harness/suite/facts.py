@@ -6,7 +6,7 @@ Whatever has these attributes will do; this room imports neither the methods nor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
@@ -126,6 +126,8 @@ class Catalogue:
     methods: Mapping[str, MethodLike]
     probes: Mapping[str, ProbeLike]
     datasets: Mapping[str, DatasetLike]
+    backbones: Mapping[str, object] = field(default_factory=dict)
+    """Those beside timm's."""
 
     @property
     def controls(self) -> frozenset[str]:

@@ -19,7 +19,7 @@ from harness.spec.identity import Frozen
 from harness.suite.row import RowFields
 
 NOT_WRITTEN: dict[type[BaseModel], set[str]] = {RowFields: {"method"}}  # of a cell, but never an override
-ALIASES = {"d": "views", "seeds": "seed"}  # other names of axes
+ALIASES = {"d": "views", "seeds": "seed", "method_files": "extensions"}  # other names, of axes and of old
 MOST_LISTED = 17  # names in a message
 
 

@@ -1,8 +1,8 @@
 """The content of what suites name, as this machine knows it: datasets, files of weights, verdicts on backbones.
 
 Owns where an answer comes from: a dataset's local copy, else the catalogue, else what the store has recorded under that
-name. A verdict on a backbone (one try a backbone, size and release of timm) is remembered in a file of the data
-directory that may be deleted. Imports no torch unless a backbone has to be tried.
+name. A verdict on a backbone (one try a backbone, size, release of timm and, of an own one, version of its code) is
+remembered in a file of the data directory that may be deleted. Imports no torch unless a backbone has to be tried.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from importlib import metadata
 from pathlib import Path
 
 from harness.data.facts import DatasetFacts, SplitFacts, dataset_facts
+from harness.registry import BACKBONE, ExtensionError, in_use
 from harness.spec.identity import identity_of
 from harness.spec.models import Backbone, Input, Source
 from harness.store.atomic import StoreError, write_text
+from harness.store.digests import digest_of
 from harness.store.store import Store
 from harness.suite.facts import WeightsMissing
 
@@ -66,11 +68,18 @@ class LocalFacts:
     def backbone_problem(self, backbone: Backbone, fed: Input) -> str | None:
         """Why an encoder cannot be built or fed so; None if it can, or nobody has tried."""
         built = backbone.model_copy(update={"weights": None})
-        key = json.dumps([self._releases, identity_of(built), fed.size, fed.channels], sort_keys=True)
+        own = in_use(BACKBONE).get(built.name)
+        code = [digest_of(own)] if own else []
+        key = json.dumps([self._releases, *code, identity_of(built), fed.size, fed.channels], sort_keys=True)
         if key not in self._verdicts and self._try_backbones:
-            from harness.backbones import try_backbone
+            from harness.backbones import BackboneError, try_backbone
+            from harness.own_backbones import tell_timm
 
-            self._verdicts[key] = try_backbone(built, fed)
+            try:
+                tell_timm(built.name)
+                self._verdicts[key] = try_backbone(built, fed)
+            except (BackboneError, ExtensionError) as error:
+                self._verdicts[key] = str(error)
             with contextlib.suppress(StoreError):  # it is tried again next time
                 write_text(self._data_dir / VERDICTS, json.dumps(self._verdicts, indent=0, sort_keys=True))
         return self._verdicts.get(key)

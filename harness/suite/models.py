@@ -139,8 +139,8 @@ class PresetContent(Frozen):
     """When a run is called collapsed: a rule of the analysis, which changes no id."""
     sweep: SweepSpec | None = None
     """What `harness sweep` searches."""
-    method_files: tuple[str, ...] = ()
-    """Python files with your own methods, relative to this file."""
+    extensions: tuple[str, ...] = ()
+    """Python files with your own methods, probes, datasets, backbones and loggers, relative to this file."""
 
 
 class SuiteContent(PresetContent):

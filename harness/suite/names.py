@@ -5,6 +5,7 @@ Owns the checks of names and their messages; changes nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel
@@ -77,6 +78,24 @@ def _unknown_keys(settings: Node, models: Sequence[type[BaseModel]]) -> Iterator
         inner = [model for info in fields for model in models_in(info.annotation)]
         if inner:
             yield from _unknown_keys(value, inner)
+
+
+def check_backbone(tree: Node, own: Collection[str]) -> list[Problem]:
+    """What a cell's tree says of a user's own backbone that is of timm's ResNets alone."""
+    said = tree.entries["backbone"].entries
+    name = said["name"].value if said else None
+    if name not in own:
+        return []
+    neutral = {"stem": "standard", "width": None, "zero_init_last": False}
+    return [
+        problem(
+            said[key],
+            f"`{name}` is no ResNet of timm's, `{key}` does not apply to it; leave it out, or write "
+            f"`{key}: {json.dumps(value).strip(chr(34))}`",
+        )
+        for key, value in neutral.items()
+        if said[key].value != value
+    ]
 
 
 def check_axes(axes: Iterable[Axis], used: Collection[str], pairings: Sequence[Pairing]) -> list[Problem]:

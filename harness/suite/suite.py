@@ -55,9 +55,9 @@ class Suite:
         return self.content.title or self.name
 
     @property
-    def method_files(self) -> tuple[Path, ...]:
-        """The user's own method files, from the directory we are in."""
-        return tuple(Path(name) for name in self.content.method_files)
+    def extensions(self) -> tuple[Path, ...]:
+        """The user's own files of extensions, from the directory we are in."""
+        return tuple(Path(name) for name in self.content.extensions)
 
 
 def load_suite(path: Path | str, preset: str | None = None, settings: Sequence[str] = ()) -> Suite:
@@ -192,11 +192,11 @@ def _beside(path: Path, name: str) -> Path:
 
 
 def _own_files(node: Node, path: Path) -> Node:
-    """`method_files` from the directory we are in, so that they survive being included from elsewhere."""
-    own = node.entries.get("method_files")
+    """`extensions` from the directory we are in, so that they survive being included from elsewhere."""
+    own = node.entries.get("extensions")
     if own is None or not isinstance(own.value, list):
         return node
-    return Node({**node.entries, "method_files": _own_paths(own, path)}, node.mark, node.path)
+    return Node({**node.entries, "extensions": _own_paths(own, path)}, node.mark, node.path)
 
 
 def _own_weights(node: Node, path: Path, within: str = "") -> Node:

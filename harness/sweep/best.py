@@ -74,7 +74,7 @@ def _text(path: Path, suite: Suite, winners: Sequence[Winner], seeds: Sequence[i
             entry.setdefault("datasets", {})[row.dataset] = own
     content = {
         "title": f"{suite.title}, tuned",
-        "method_files": [os.path.relpath(file, path.parent) for file in suite.method_files],
+        "extensions": [os.path.relpath(file, path.parent) for file in suite.extensions],
         "defaults": shared,
         "datasets": of_dataset,
         "methods": methods,

@@ -13,6 +13,7 @@ from harness.accelerate import prepare
 from harness.accelerate.cpu import side_by_side
 from harness.data.images import Images
 from harness.data.views import ViewStream
+from harness.registry import all_methods
 from harness.spec.models import (
     Augmentation,
     Backbone,
@@ -26,7 +27,6 @@ from harness.spec.models import (
 from harness.training.checkpoints import from_bytes
 from harness.training.networks import build_networks
 from harness.training.trainer import Hooks, Interrupted, Trainer
-from methods import catalogue
 from methods.method import one_by_one
 
 CPU = torch.device("cpu")
@@ -46,7 +46,7 @@ WHITENED = {"transform": {"kind": "whitening", "sub_batch_size": 16}}
 
 
 def trained_methods():
-    return [name for name, entry in catalogue().items() if entry.trains]
+    return [name for name, entry in all_methods().items() if entry.trains]
 
 
 def pretraining(method):
@@ -65,7 +65,7 @@ def pretraining(method):
 
 
 def network(method):
-    _, built = build_networks(pretraining(method), catalogue()[method], 5)
+    _, built = build_networks(pretraining(method), all_methods()[method], 5)
     return built
 
 

@@ -4,7 +4,7 @@ from importlib import resources
 import pytest
 
 from harness.analysis.references import for_cell, load, lookup
-from methods import catalogue
+from harness.registry import all_methods
 from tests.analysis.conftest import EVALUATIONS, KNN5, LINEAR
 
 REFERENCES = load()
@@ -73,7 +73,7 @@ def test_another_recipe_has_none_unless_asked_for(bench, change):
     ],
 )
 def test_a_changed_method_is_not_the_published_one(bench, method, change):
-    settings = catalogue()[method].settings().model_dump(mode="json")
+    settings = all_methods()[method].settings().model_dump(mode="json")
     assert for_cell(REFERENCES, bench.plan(method=method, settings=settings), "linear_top1")[1]
     changed = bench.plan(method=method, settings=settings | change)
     assert for_cell(REFERENCES, changed, "linear_top1") is None

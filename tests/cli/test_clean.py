@@ -121,7 +121,7 @@ def test_what_is_running_or_not_known_is_named(harness, filled, shelf):
         code, output = harness("--stale", "--yes")
     assert code == 0
     assert f"left: {held}: a running process works on it" in output
-    reason = "method mine is not here any more; if it comes from a method file, name the suite that says so"
+    reason = "method mine is not here any more; if it comes from a file of your own, name the suite that says so"
     assert f"left: {mine.id}: {reason}" in output
     assert {held, mine.id} <= set(filled.ids())
 

@@ -52,7 +52,7 @@ if sys.argv[0].endswith("work.py"):
 METHOD = MethodEntry(name="acts", summary="acts", source="this test", settings=W_MSE.settings, build=Acts)
 '''
 MORE = """
-    method_files: [acts.py]
+    extensions: [acts.py]
     defaults: {evaluations: {linear: null, lbfgs: {probe: lbfgs, max_iterations: 5}}}
     methods: {acts: {}}
     axes: {seeds: 5}

@@ -7,8 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.backbones import build_encoder, feature_size
 from harness.engines.cost import energy_meter, step_flops
+from harness.registry import all_methods
 from harness.spec.models import Augmentation, Backbone, Input, Optimiser, Schedule, TrainingSpec
-from methods import catalogue
 from methods.method import Batch, Loss, Method, Step
 
 CPU = torch.device("cpu")
@@ -34,7 +34,7 @@ SETTINGS = {
 
 
 def method_of(name):
-    entry = catalogue()[name]
+    entry = all_methods()[name]
     encoder = build_encoder(Backbone(stem="small_max_pool", width=4), 1, 8, 0)
     return entry.builder()(entry.settings.model_validate(SETTINGS[name]), encoder, feature_size(encoder, 1, 8), 10)
 

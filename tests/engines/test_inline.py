@@ -120,7 +120,7 @@ def test_a_description_that_is_repeated_later_says_what_it_lacks(finished, origi
 @pytest.fixture
 def breaking(tmp_path, fresh):
     (tmp_path / "breaks.py").write_text(BROKEN)
-    return fresh(more="method_files: [breaks.py]\nmethods: {breaks: {}, w_mse: null}\naxes: {seeds: 1}\n")
+    return fresh(more="extensions: [breaks.py]\nmethods: {breaks: {}, w_mse: null}\naxes: {seeds: 1}\n")
 
 
 def test_a_failure_is_stored_the_rest_goes_on_and_the_next_command_tries_again(breaking):

@@ -133,7 +133,7 @@ def test_scale_and_spectra_of_h_and_v_are_known_at_step_0_and_at_the_end(origina
 
 def test_a_step_that_cannot_be_counted_costs_its_number(fresh, tmp_path):
     (tmp_path / "dictionary.py").write_text(DICTIONARY)
-    more = "method_files: [dictionary.py]\nmethods: {dictionary: {}, w_mse: null, untrained: null}\naxes: {seeds: 1}\n"
+    more = "extensions: [dictionary.py]\nmethods: {dictionary: {}, w_mse: null, untrained: null}\naxes: {seeds: 1}\n"
     command = fresh(more=more)
     task = command.task()
     notes = command.run()

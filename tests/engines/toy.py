@@ -12,7 +12,7 @@ from harness.engines.execution import Execution
 from harness.engines.inline import Inline
 from harness.engines.job import Job
 from harness.engines.task import tasks_of
-from harness.registry import all_datasets, all_methods, all_probes
+from harness.registry import all_datasets, all_methods, all_probes, use
 from harness.store.cell_result import read_cell
 from harness.store.provenance import Code
 from harness.store.store import Store
@@ -65,13 +65,14 @@ class Command:
 
     def __init__(self, suite: Path, data_dir: Path, store: Path, *settings: str):
         loaded = load_suite(suite, None, settings)
-        self.methods = all_methods(loaded.method_files)
+        use(loaded.extensions)
+        self.methods = all_methods()
         self.store, self.data_dir = Store(store), data_dir
         self.facts = LocalFacts(data_dir, self.store)
         self.expansion = expand(loaded, Catalogue(self.methods, all_probes(), all_datasets()), self.facts)
         self.tasks = tasks_of(self.expansion.planned)
-        self.extensions = loaded.method_files
-        self.code = Code.read(loaded.method_files)
+        self.extensions = loaded.extensions
+        self.code = Code.read()
 
     def task(self, method=None, seed=0):
         """The task of a method at a seed; without a method, the only one."""

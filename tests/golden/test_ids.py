@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 import methods
-from methods import method_sources
+from harness.registry import METHOD, find
 from tests.golden.cells import ROWS, current_ids, moved, pinned_ids
 
 HINT = (
@@ -59,7 +59,7 @@ def test_the_rows_are_of_every_kind() -> None:
     assert ids["other probes"] == ids["untrained, defaults"]
     others = [here for name, here in ids.items() if name not in (*same, "other probes")]
     assert len(set(others)) == len(others)
-    package = [name for name, file in method_sources().items() if file.parent == Path(methods.__file__).parent]
+    package = [name for name, found in find(METHOD).items() if found.file.parent == Path(methods.__file__).parent]
     assert {said["method"] for said in ROWS.values()} == set(package), "add a row to cells.ROWS and pin its ids"
     assert list(pinned["other probes"]["evaluations"]) == ["lbfgs", "knn20", "linear"]
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from methods import catalogue
+from harness.registry import all_methods
 from methods.byol import ByolSettings
 from methods.composed import Composed, pair_loss_function, regulariser_function
 from methods.composition import (
@@ -72,7 +72,7 @@ def given(*groups: Tensor, epoch: int = 0, epochs: int = 1) -> tuple[Batch, Step
 
 def shrunk(name: str, **changes: Any) -> Composition:
     """A method's defaults with a head small enough for tests."""
-    settings = catalogue()[name].settings()
+    settings = all_methods()[name].settings()
     assert isinstance(settings, Composition)
     small: dict[str, Any] = {
         "projector": settings.projector.model_copy(update={"hidden": (8,), "embedding_size": EMBEDDING})
@@ -84,7 +84,7 @@ def shrunk(name: str, **changes: Any) -> Composition:
     return settings.model_copy(update={**small, **changes})
 
 
-FAMILY = [name for name, entry in catalogue().items() if entry.trains and entry.builder() is Composed]
+FAMILY = [name for name, entry in all_methods().items() if entry.trains and entry.builder() is Composed]
 PER_VIEW = {"byol", "simsiam", "vicreg", "barlow_twins"}
 
 
@@ -181,7 +181,7 @@ def test_contrastive_batch_norm_has_weights_and_spans_all_views():
 
 def test_heads_follow_the_papers():
     def layers(name: str, part: str = "projector") -> list[tuple[Any, ...]]:
-        method = Composed(catalogue()[name].settings(), encoder(), FEATURES, 10)
+        method = Composed(all_methods()[name].settings(), encoder(), FEATURES, 10)
         module = method.predictor if part == "predictor" else method.head.projector
         assert module is not None
         return [

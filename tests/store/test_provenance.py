@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import numpy
 import pytest
 
+from harness.registry import PROBE, Extension
 from harness.store.digests import ROOMS
 from harness.store.provenance import Code, collect, git_state, stale_reason, utc_now, versions
 from tests.store.conftest import CODE, provenance
@@ -78,7 +80,7 @@ def test_collect_states_what_it_was_given_and_when_it_ended():
     assert timedelta(0) <= ended - datetime.fromisoformat(started) < timedelta(minutes=1)
 
 
-SHARED = Code({**CODE.digests, "training on cuda": "g", "distribution extra": "1"}, None, None)
+SHARED = Code({**CODE.digests, "training on cuda": "g", "backbone my_net": "1"}, None, None)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +93,8 @@ SHARED = Code({**CODE.digests, "training on cuda": "g", "distribution extra": "1
         (SHARED.of_training("gone", "cpu"), {"method gone": "missing", "training on cpu": "t"}),
     ],
 )
-def test_a_result_rests_on_its_parts_and_on_every_registered_distribution(parts, expected):
-    assert parts == expected | {"distribution extra": "1"}
+def test_a_result_rests_on_its_parts(parts, expected):
+    assert parts == expected
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_a_result_rests_on_its_parts_and_on_every_registered_distribution(parts,
             "the code of method w_mse has changed since; the code of training on cpu has changed since",
         ),
         ({"method mine": "m"}, "method mine is not here any more"),
-        ({"method w_mse": "m", "distribution extra": "1"}, "distribution extra is not here any more"),
+        ({"method w_mse": "m", "backbone my_net": "1"}, "backbone my_net is not here any more"),
         ({"training on mps": "missing"}, None),
     ],
 )
@@ -114,41 +116,41 @@ def test_stale_says_what_changed(shelf, code, reason):
     assert stale_reason(shelf.trained(provenance=provenance(code=code)), CODE) == reason
 
 
-def test_a_distribution_that_came_later_ages_nothing(shelf):
+def test_an_extension_that_came_later_ages_nothing(shelf):
     assert stale_reason(shelf.trained(), SHARED) is None
 
 
-class Distribution:
-    def __init__(self, name, version, record):
-        self.name, self.version, self.record = name, version, record
+def test_an_own_backbone_counts_for_the_results_that_have_it():
+    mine, timms = SHARED.with_backbone("my_net"), SHARED.with_backbone("resnet18")
+    for of in (lambda code: code.of_training("w_mse", "cpu"), lambda code: code.of_description("w_mse")):
+        assert of(mine) == of(SHARED) | {"backbone my_net": "1"}
+        assert of(timms) == of(SHARED)
+    assert mine.of_evaluation("knn")["backbone my_net"] == "1"
 
-    def read_text(self, name):
-        return self.record if name == "RECORD" else None
+
+def distribution(version, record):
+    return SimpleNamespace(version=version, read_text=lambda name: record if name == "RECORD" else None)
 
 
-def test_a_registered_distributions_change_ages_everything_that_ran_with_it(shelf, monkeypatch):
+def test_a_registered_distributions_change_ages_what_ran_with_its_extension(shelf, monkeypatch, tmp_path):
     """By its version, or by any of its files."""
-    installed = [Distribution("extra", "1.0", "a.py,sha256=1,10")]
-
-    def entry_points(group):
-        return [SimpleNamespace(dist=dist) for dist in installed if group == "ssl_harness.probes"]
-
-    monkeypatch.setattr("harness.store.digests.metadata.entry_points", entry_points)
-    monkeypatch.setattr("harness.store.provenance.extension_sources", lambda files: {})
+    (tmp_path / "extra.py").write_text("PROBE = 1\n")
+    installed = {"theirs": Extension(None, tmp_path / "extra.py", "extra", distribution("1.0", "a.py,sha256=1,10"))}
+    monkeypatch.setattr("harness.store.provenance.in_use", lambda kind: installed if kind is PROBE else {})
 
     def read():
         return Code({**CODE.digests, **Code.read().digests}, None, None)
 
     before = read()
     ran = shelf.trained(provenance=provenance(code=before.of_training("w_mse", "cpu")))
-    asked = shelf.evaluated(ran, provenance=provenance(code=before.of_evaluation("knn")))
-    assert stale_reason(ran, read()) is None
-    for change in (Distribution("extra", "1.1", "a.py,sha256=1,10"), Distribution("extra", "1.0", "a.py,sha256=2,10")):
-        installed[:] = [change]
-        assert stale_reason(ran, read()) == "the code of distribution extra has changed since"
-        assert stale_reason(asked, read()) == "the code of distribution extra has changed since"
+    asked = shelf.evaluated(ran, provenance=provenance(code=before.of_evaluation("theirs")))
+    assert stale_reason(asked, read()) is None
+    for change in (distribution("1.1", "a.py,sha256=1,10"), distribution("1.0", "a.py,sha256=2,10")):
+        installed["theirs"] = replace(installed["theirs"], distribution=change)
+        assert stale_reason(ran, read()) is None
+        assert stale_reason(asked, read()) == "the code of probe theirs has changed since"
     installed.clear()
-    assert stale_reason(ran, read()) == "distribution extra is not here any more"
+    assert stale_reason(asked, read()) == "probe theirs is not here any more"
 
 
 def test_reading_the_code_of_this_checkout():

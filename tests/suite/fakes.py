@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from harness.data.facts import DatasetFacts, SplitFacts
-from harness.evaluation.probes import probes
+from harness.registry import all_probes
 from harness.spec.models import Backbone, Input
 from harness.suite.facts import Catalogue, DatasetLike, WeightsMissing
 
@@ -117,7 +117,7 @@ DATASETS = {
         Info("folder", {}, classes=None),
     )
 }  # fmt: skip
-CATALOGUE = Catalogue(METHODS, probes(), DATASETS)
+CATALOGUE = Catalogue(METHODS, all_probes(), DATASETS)
 
 
 def sha(text: str) -> str:

@@ -29,7 +29,7 @@ SUITES = sorted(DIRECTORY.glob("*.yaml"))
 
 
 def expanded(suite: Suite) -> Expansion:
-    catalogue = Catalogue(all_methods(suite.method_files), all_probes(), DATASETS)
+    catalogue = Catalogue(all_methods(suite.extensions), all_probes(), DATASETS)
     return expand(suite, catalogue, FakeFacts(DATASETS))
 
 

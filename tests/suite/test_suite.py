@@ -132,11 +132,11 @@ def test_presets_are_checked_even_when_not_chosen(load: Load) -> None:
     assert str(caught.value) == "s.yaml:3: presets.tiny.defaults.epoch: unknown key; did you mean `epochs`?"
 
 
-def test_method_files_are_found_from_where_we_are(load: Load) -> None:
+def test_files_of_extensions_are_found_from_where_we_are(load: Load) -> None:
     load("")
     Path("lib").mkdir()
-    Path("lib/base.yaml").write_text("method_files: [mine.py, ../other.py]\n")
-    assert load("include: lib/base.yaml\n").method_files == (Path("lib/mine.py"), Path("other.py"))
+    Path("lib/base.yaml").write_text("extensions: [mine.py, ../other.py]\n")
+    assert load("include: lib/base.yaml\n").extensions == (Path("lib/mine.py"), Path("other.py"))
 
 
 def test_an_empty_suite_is_a_suite(load: Load) -> None:

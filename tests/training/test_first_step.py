@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from harness.registry import all_methods
 from harness.training.checkpoints import from_bytes
 from harness.training.first_step import WrongLossError
 from harness.training.trainer import Interrupted, NonFiniteLossError
-from methods import catalogue
 from methods.method import Loss, Method
 from tests.training.test_trainer import RUN_ID, Surroundings, make_trainer
 
@@ -140,12 +140,12 @@ def test_looking_changes_no_bit(monkeypatch):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-FAMILY = sorted(name for name, entry in catalogue().items() if entry.trains)
+FAMILY = sorted(name for name, entry in all_methods().items() if entry.trains)
 
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_every_method_of_the_package_passes(name):
-    entry = catalogue()[name]
+    entry = all_methods()[name]
     said = {"projector": {"hidden": [8], "embedding_size": 2}} if "projector" in entry.settings.model_fields else {}
     if entry.settings().model_dump().get("transform", None) not in (None, {"kind": "batch_norm"}):
         said["transform"] = {"kind": "whitening", "sub_batch_size": 4}

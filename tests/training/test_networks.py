@@ -7,9 +7,9 @@ import safetensors.torch
 import torch
 
 from harness.backbones import BackboneError, build_encoder
+from harness.registry import all_methods
 from harness.spec.models import Augmentation, Backbone, Input, Optimiser, Pretraining, Schedule, Source, TrainingSpec
 from harness.training.networks import build_networks
-from methods import catalogue
 
 INPUT = Input(size=8, channels=1, mean=(0.5,), std=(0.25,))
 BACKBONE = Backbone(stem="small_max_pool", width=4)
@@ -26,7 +26,7 @@ HEAD = {"projector": {"hidden": [8], "embedding_size": 4}}
 
 
 def pretraining(method, **changes):
-    trains = catalogue()[method].trains
+    trains = all_methods()[method].trains
     fields = {
         "method": method,
         "settings": HEAD if trains else {},
@@ -40,7 +40,7 @@ def pretraining(method, **changes):
 
 
 def networks(method, weights=None, classes=10, **changes):
-    return build_networks(pretraining(method, **changes), catalogue()[method], classes, weights)
+    return build_networks(pretraining(method, **changes), all_methods()[method], classes, weights)
 
 
 def weights_of(module):

@@ -13,6 +13,7 @@ from harness.backbones import build_encoder
 from harness.data.images import Images
 from harness.data.views import ViewStream
 from harness.engines.cost import step_flops
+from harness.registry import all_methods
 from harness.spec.models import (
     Augmentation,
     Backbone,
@@ -28,7 +29,6 @@ from harness.spec.models import (
 from harness.training.checkpoints import from_bytes
 from harness.training.networks import build_networks
 from harness.training.trainer import Hooks, Interrupted, Trainer
-from methods import catalogue
 
 CPU, SEED, EPOCHS, STEPS_PER_EPOCH, IMAGES = torch.device("cpu"), 5, 2, 3, 16
 INPUT = Input(size=16, channels=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
@@ -90,7 +90,7 @@ def pretraining_of(name, precision, weights):
 
 def trainer_of(name, weights, precision="float32", stop_after=None):
     pretraining = pretraining_of(name, precision, weights)
-    entry = catalogue([FILES[name]])[name]
+    entry = all_methods([FILES[name]])[name]
     _, method = build_networks(pretraining, entry, 10, weights)
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES * STEPS_PER_EPOCH + 5, 20, 20, 3), dtype=np.uint8)
     spec = pretraining.training

@@ -1,27 +1,18 @@
-"""The questions that may be asked of an encoder, a file each. Owns their contract and discovery; imports no torch.
+"""The questions that may be asked of an encoder, a file each. Owns their contract; imports no torch.
 
-A file of this folder, or of an installed distribution (entry point group `ssl_harness.probes`), ends with
-`PROBE = ProbeEntry(...)`.
+A file of this folder ends with `PROBE = ProbeEntry(...)`; `harness.registry` finds it, and those from elsewhere.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.spec.identity import Frozen
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-GROUP = "ssl_harness.probes"
 
 
 @dataclass(frozen=True)
@@ -76,28 +67,3 @@ class ProbeEntry:
     """Whether anything in it is drawn: if not, one evaluation serves all seeds."""
     needed_images: Callable[[Any], int] = lambda settings: 1
     """(settings) -> the fewest training images it works with."""
-
-
-@cache
-def probes() -> dict[str, ProbeEntry]:
-    """Every probe by name, the built-in ones first."""
-    found: dict[str, ProbeEntry] = {}
-    for info in pkgutil.iter_modules(__path__):
-        entry: ProbeEntry = importlib.import_module(f"{__name__}.{info.name}").PROBE
-        found[entry.name] = entry
-    for registered in metadata.entry_points(group=GROUP):
-        entry = registered.load()
-        if entry.name in found:
-            raise ValueError(f"the probe {entry.name!r} of {registered.value} has a name that is taken")
-        found[entry.name] = entry
-    return found
-
-
-def probe_sources() -> dict[str, Path]:
-    """The file of each probe, by name."""
-    found = {info.name: Path(__file__).parent / f"{info.name}.py" for info in pkgutil.iter_modules(__path__)}
-    for registered in metadata.entry_points(group=GROUP):
-        spec = importlib.util.find_spec(registered.module)
-        if spec is not None and spec.origin is not None:
-            found[registered.name] = Path(spec.origin)
-    return found

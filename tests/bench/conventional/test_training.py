@@ -7,8 +7,8 @@ import torch
 from harness.backbones import build_encoder
 from harness.bench.conventional.pipeline import closing, endless, loader, pause, resume
 from harness.bench.conventional.training import NETWORKS, Trainer
+from harness.registry import all_methods
 from harness.spec.models import Augmentation, Backbone
-from methods import catalogue
 from methods.method import Batch, Loss, Step
 
 IMAGES = 128  # one sub-batch: which image is in which slice then changes nothing
@@ -21,7 +21,7 @@ def encoder():
 
 
 def ours(name):
-    entry = catalogue()[name]
+    entry = all_methods()[name]
     network = encoder()
     torch.manual_seed(1)
     return entry.builder()(entry.settings(), network, FEATURES, 10).train()

@@ -4,11 +4,12 @@ from sklearn.datasets import load_digits
 
 from harness.evaluation.evaluate import score
 from harness.evaluation.knn import knn_predict
-from harness.evaluation.probes import Labelled, probes
+from harness.evaluation.probes import Labelled
+from harness.registry import all_probes
 
 PIXELS, LABELS = load_digits(return_X_y=True)
 X, Y = torch.tensor(PIXELS, dtype=torch.float32), torch.tensor(LABELS)
-KNN = probes()["knn"]
+KNN = all_probes()["knn"]
 
 
 def test_hits_are_those_of_the_vote():

@@ -5,13 +5,14 @@ from sklearn.datasets import load_digits
 
 from harness.evaluation.evaluate import score
 from harness.evaluation.linear import Probe, train_probes
-from harness.evaluation.probes import Labelled, probes
+from harness.evaluation.probes import Labelled
 from harness.evaluation.probes.linear import LinearSettings
+from harness.registry import all_probes
 
 PIXELS, LABELS = load_digits(return_X_y=True)
 X, Y = torch.tensor(PIXELS, dtype=torch.float32), torch.tensor(LABELS)
 TRAIN, SCORED = Labelled(X[:600], Y[:600]), Labelled(X[600:900], Y[600:900])
-LINEAR, QUICK = probes()["linear"], {"epochs": 100, "batch_size": 50}
+LINEAR, QUICK = all_probes()["linear"], {"epochs": 100, "batch_size": 50}
 
 
 def test_hits_are_those_of_the_largest_logits():

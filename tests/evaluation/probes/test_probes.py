@@ -1,4 +1,4 @@
-"""What suites and evaluation rely on of every probe: discovery, metrics before and after, seeds, without torch."""
+"""What suites and evaluation rely on of every probe: its file, metrics before and after, seeds, without torch."""
 
 import subprocess
 import sys
@@ -6,10 +6,9 @@ import sys
 import pytest
 import torch
 
-from harness.evaluation import probes as package
 from harness.evaluation.evaluate import score
-from harness.evaluation.probes import Labelled, ProbeEntry, probe_sources, probes
-from harness.spec.identity import Frozen
+from harness.evaluation.probes import Labelled
+from harness.registry import PROBE, all_probes, find
 
 CLASSES = 7
 
@@ -25,18 +24,17 @@ TRAIN, SCORED = split(140, 0), split(70, 1)
 
 
 def test_the_built_in_ones():
-    assert set(probes()) >= {"knn", "linear", "lbfgs"}
-    assert all(name == entry.name and entry.summary for name, entry in probes().items())
+    assert set(all_probes()) >= {"knn", "linear", "lbfgs"}
+    assert all(name == entry.name and entry.summary for name, entry in all_probes().items())
 
 
 def test_each_has_its_file():
-    assert set(probe_sources()) == set(probes())
-    assert probe_sources()["knn"].read_text().startswith('"""k nearest neighbours')
+    assert find(PROBE)["knn"].file.read_text().startswith('"""k nearest neighbours')
 
 
 @pytest.mark.parametrize("name", ["knn", "linear", "lbfgs"])
 def test_what_a_probe_says_it_measures_is_what_it_measures(name):
-    probe = probes()[name]
+    probe = all_probes()[name]
     said = probe.metrics(probe.settings(), CLASSES)
     found = score(probe, QUICK[name], TRAIN, SCORED, CLASSES, 0)
     assert found.titles == {metric.name: metric.title for metric in said}
@@ -45,7 +43,7 @@ def test_what_a_probe_says_it_measures_is_what_it_measures(name):
 
 @pytest.mark.parametrize("name", ["knn", "linear", "lbfgs"])
 def test_only_a_probe_that_draws_depends_on_the_seed(name):
-    probe = probes()[name]
+    probe = all_probes()[name]
     settings = QUICK[name]
     first, again, other = (score(probe, settings, TRAIN, SCORED, CLASSES, seed).hits["top1"] for seed in (0, 0, 1))
     assert (first == again).all()
@@ -56,33 +54,11 @@ def test_only_a_probe_that_draws_depends_on_the_seed(name):
 def test_classes_without_training_images_are_never_predicted(name):
     seen = TRAIN.labels < 4
     train = Labelled(TRAIN.features[seen], TRAIN.labels[seen])
-    hits = score(probes()[name], {"epochs": 50} if name == "linear" else {}, train, SCORED, CLASSES, 0).hits["top1"]
+    hits = score(all_probes()[name], {"epochs": 50} if name == "linear" else {}, train, SCORED, CLASSES, 0).hits["top1"]
     assert not hits[SCORED.labels.numpy() >= 4].any()
 
 
 def test_a_suite_finds_probes_without_torch():
-    code = "import sys; from harness.evaluation.probes import probes; probes(); print('torch' in sys.modules)"
+    code = "import sys; from harness.registry import all_probes as found; found(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-
-
-class Registered:
-    """An entry point of an installed distribution."""
-
-    def __init__(self, name):
-        self.name, self.value, self.module = name, "elsewhere:PROBE", "json"
-
-    def load(self):
-        return ProbeEntry(self.name, "", Frozen, lambda *_: (), lambda *_: None)
-
-
-def test_installed_distributions_bring_probes(monkeypatch):
-    monkeypatch.setattr(package.metadata, "entry_points", lambda group: [Registered("theirs")])
-    assert "theirs" in probes.__wrapped__()
-    assert probe_sources()["theirs"].name == "__init__.py"  # of the module that the entry point names
-
-
-def test_a_name_that_is_taken_is_refused(monkeypatch):
-    monkeypatch.setattr(package.metadata, "entry_points", lambda group: [Registered("knn")])
-    with pytest.raises(ValueError, match="the probe 'knn' of elsewhere:PROBE has a name that is taken"):
-        probes.__wrapped__()

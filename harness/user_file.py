@@ -1,4 +1,4 @@
-"""A user's own method file as a module. Owns its import, and that of its neighbours: the modules in its own folder.
+"""A user's own file as a module. Owns its import, and that of its neighbours: the modules in its own folder.
 
 The folder stands last on `sys.path`, so that a neighbour hides no module of Python or of a library. Two modules of one
 name are refused: Python would give the file the first without a word.
@@ -15,49 +15,54 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from methods.entry import MethodEntry, MethodFileError
 
+class ExtensionError(ValueError):
+    """An extension that a user's file or an installed distribution brings, and that cannot be used."""
+
+
+VERSION = "__version_of_file__"
+"""What a user's module knows of its file: time of modification and size."""
 OURS = frozenset({"harness", "methods"})
 """Names that mean this project's packages, whatever else lies beside a user's file."""
 
 
-def user_method(path: Path) -> MethodEntry:
-    """The `METHOD` of a file.
+def user_module(path: Path) -> ModuleType:
+    """The file as a module, known to `sys.modules` so that its settings' annotations can be resolved; the same module
+    again while the file is not edited.
 
     Raises:
-        MethodFileError: the file does not exist, cannot be imported or defines no `METHOD`, or a neighbour that it
-            imports has the name of a module from elsewhere.
+        ExtensionError: the file does not exist or cannot be imported, or a neighbour that it imports has the name of a
+            module from elsewhere.
     """
-    entry = getattr(_imported(path), "METHOD", None)
-    if not isinstance(entry, MethodEntry):
-        found = "defines no METHOD" if entry is None else f"defines METHOD as a {type(entry).__name__}"
-        raise MethodFileError(f"{path}: {found}; a method file ends with METHOD = MethodEntry(name=..., ...)")
-    if isinstance(entry.build, str):
-        _refuse_strangers(path, _with_parents(entry.build.partition(":")[0]))
-    return entry
-
-
-def _imported(path: Path) -> ModuleType:
-    """The file as a module, known to `sys.modules` so that its settings' annotations can be resolved."""
     if not path.is_file():
-        raise MethodFileError(f"{path}: no such file; method files are Python files given by path")
-    name = f"methods_of_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+        raise ExtensionError(f"{path}: no such file; extensions are Python files given by path")
+    name = f"extensions_of_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    status = path.stat()
+    version = (status.st_mtime_ns, status.st_size)
+    if name in sys.modules and getattr(sys.modules[name], VERSION) == version:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise MethodFileError(f"{path}: not a Python file; a method file's name ends in .py")
+        raise ExtensionError(f"{path}: not a Python file; the name of a file of extensions ends in .py")
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)
     importlib.invalidate_caches()
     _refuse_strangers(path, _imported_names(path))
     module = importlib.util.module_from_spec(spec)
+    setattr(module, VERSION, version)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise MethodFileError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
+        raise ExtensionError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
     return module
+
+
+def refuse_stranger(path: Path, module: str) -> None:
+    """ExtensionError where a module that the file names for later stands for a neighbour, and would be another one."""
+    _refuse_strangers(path, _with_parents(module))
 
 
 def _refuse_strangers(path: Path, names: Iterable[str]) -> None:
@@ -65,7 +70,7 @@ def _refuse_strangers(path: Path, names: Iterable[str]) -> None:
     for name, neighbour in _neighbours(path.resolve().parent, names):
         stranger = _origin(name)
         if stranger is not None and stranger != str(neighbour):
-            raise MethodFileError(
+            raise ExtensionError(
                 f"{path}: imports {name!r} and lies beside {neighbour}, but in this process {name!r} is {stranger}; "
                 f"rename the module beside your file"
             )
