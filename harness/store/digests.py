@@ -56,13 +56,16 @@ _TRAINING = (
     "training/trainer.py",
 )
 _FEATURES = ("evaluation/arithmetic.py", "evaluation/features.py", "training/networks.py")
-_EVALUATION = ("engines/evaluate.py", "evaluation/evaluate.py")
+_EVALUATION = ("engines/evaluate.py", "evaluation/accuracy.py", "evaluation/evaluate.py", "evaluation/split.py")
 _DESCRIPTION = ("engines/cost.py", "engines/describe.py", "evaluation/collapse.py")
 
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "training on cpu": (*_DATA, *_AUGMENTATION, *_ENCODER, *_CPU_AUGMENTATION, *_TRAINING, *_CPU_TRAINING),
     "training on cuda": (*_DATA, *_AUGMENTATION, *_ENCODER, *_CUDA_AUGMENTATION, *_TRAINING, *_CUDA_TRAINING),
-    "evaluation": (*_DATA, *_ENCODER, *_FEATURES, *_EVALUATION),
+    "evaluation": (
+        *(*_DATA, *_AUGMENTATION, *_CPU_AUGMENTATION, *_CUDA_AUGMENTATION),
+        *(*_ENCODER, *_FEATURES, *_EVALUATION),
+    ),
     "description": (*_DATA, *_AUGMENTATION, *_ENCODER, *_FEATURES, *_DESCRIPTION),
 }
 """Files below `harness` that a kind of result passes through. A CUDA result is not aged by a CPU kernel, an evaluation
