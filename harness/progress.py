@@ -93,7 +93,8 @@ def reading_text(reading: Reading) -> str:
 def result_text(result: CellResult, rule: CollapseRule) -> str:
     """One cell's outcome in a line."""
     parts = [f"FAILED {stage}: {f.kind}: {first_line(f.message)}" for stage, f in result.failures.items()]
-    parts += [f"{name} {value:.2f} %" for name, value in result.metrics.items()]
+    measured = result.measured
+    parts += [f"{name} {measured[name].said(value)}" for name, value in result.metrics.items()]
     if result.collapsed(rule):
         parts.append("collapsed")
     if result.cost:

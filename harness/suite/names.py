@@ -149,7 +149,7 @@ def check_claims(suite: Suite, datasets: Iterable[str], placed: Sequence[Placed]
     return problems
 
 
-def check_metrics(suite: Suite, metrics: Mapping[str, str]) -> list[Problem]:
+def check_metrics(suite: Suite, metrics: Collection[str]) -> list[Problem]:
     """Metrics in tables, references, claims and the sweep that no evaluation of the suite gives.
 
     What the command line changed may have taken one away: tables then show it as not measured.

@@ -28,6 +28,7 @@ from harness.analysis.report.summaries import cost_table, curve_tables, panel, w
 from harness.analysis.report.table_view import View, laid_across, view
 from harness.analysis.tables import Table, build
 from harness.spec.collapse import CollapseRule
+from harness.spec.metric import Metric
 from harness.suite.models import TableSpec
 
 _SCRIPTS = ("chart.js", "panels.js", "table.js")
@@ -59,8 +60,8 @@ class Material:
     """Names of methods that are controls."""
     rule: CollapseRule
     """When a run counts as collapsed."""
-    metrics: Mapping[str, str]
-    """Of the suite's expansion: metric -> heading, the first of each evaluation first."""
+    metrics: Mapping[str, Metric]
+    """Of the suite's expansion, the first of each evaluation first."""
     renamed: Mapping[str, str]
     """Likewise: evaluations that are called otherwise than the suite says."""
     classes: Mapping[str, Sequence[str]]

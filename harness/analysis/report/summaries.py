@@ -14,6 +14,7 @@ from harness.analysis.report.data import curve_title
 from harness.analysis.report.frontier import COSTS, Reached, fronts, reached, thresholds
 from harness.analysis.report.rows import Row, monitored, titles_of
 from harness.spec.collapse import CollapseRule
+from harness.spec.metric import PER_CENT, Metric
 
 _COLUMNS_OF_CURVES = 6
 _SPACES = ("h", "v")
@@ -60,9 +61,9 @@ def _price(row: Row, cost: str, front: bool) -> str:
 
 
 def waits(rows: Sequence[Row], dataset: str) -> dict[str, Any]:
-    """When each row first reached some values of the first metric that was monitored."""
+    """When each row first reached some values of the first accuracy that was monitored."""
     own = [row for row in rows if row.dataset == dataset]
-    metric = next(iter(monitored(own)), "")
+    metric = next((name for name in monitored(own) if any(_is_accuracy(row.metric(name)) for row in own)), "")
     marks = thresholds(own, metric) if metric else []
     lines = [
         (row.name, [_said(reached(row, metric, mark)) for mark in marks])
@@ -70,8 +71,12 @@ def waits(rows: Sequence[Row], dataset: str) -> dict[str, Any]:
         if marks and curve(row, metric) is not None
     ]
     machines = sorted({name for row in own for name in row.hardware})
-    title = title_of(metric, titles_of(rows)).replace(" %", "")
+    title = next((row.metric(metric).title for row in own), "")
     return {"dataset": dataset, "metric": title, "marks": marks, "lines": lines, "machines": machines}
+
+
+def _is_accuracy(metric: Metric) -> bool:
+    return metric.unit == PER_CENT and metric.higher_is_better
 
 
 def _said(item: Reached) -> str:
