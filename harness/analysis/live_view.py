@@ -12,7 +12,7 @@ from itertools import pairwise
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from harness.analysis.entries import headings, title_of
+from harness.analysis.entries import title_of
 from harness.analysis.frame import Record, first_metrics
 from harness.analysis.live import Running, Snapshot
 from harness.progress import duration, first_line
@@ -169,9 +169,9 @@ def _outcome(record: Record) -> str:
     """The first metric of each evaluation, in the order of the suite."""
     parts = []
     if record.result is not None:
-        titles, values = headings(record.result.titles), record.result.metrics
-        shown = [metric for metric in first_metrics([record]) if metric in values]
-        parts = [f"{title_of(metric, titles).replace(' %', '')} {values[metric]:.2f} %" for metric in shown]
+        measured, values = record.result.measured, record.result.metrics
+        shown = [name for name in first_metrics([record]) if name in values]
+        parts = [f"{measured[name].title} {measured[name].said(values[name])}" for name in shown]
     return ", ".join(parts + (["collapsed"] if record.collapsed else []))
 
 

@@ -40,9 +40,7 @@ class Features:
             return split
         labels = split.labels.numpy()
         count = max(1, round(len(labels) * question.label_fraction))
-        return split.take(
-            torch.from_numpy(stratified(labels, count, stream_seed(question.seed or 0, "few labels")))
-        )
+        return split.take(torch.from_numpy(stratified(labels, count, stream_seed(question.seed or 0, "few labels"))))
 
     def scored(self, question: Question) -> Split:
         """The images that it is scored on."""

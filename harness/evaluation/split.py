@@ -133,8 +133,6 @@ class PrivateEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(n, C, S, S) -> h (n, F)."""
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(
-            self.device.type, getattr(torch, self.precision), enabled=self.precision != "float32"
-        ):
+        with torch.autocast(self.device.type, getattr(torch, self.precision), enabled=self.precision != "float32"):
             features: Tensor = self.encoder(images)
         return features.float()

@@ -89,8 +89,8 @@ class _Expander:
         names = [*(axis.name for axis in self.axes), *own_axes]
         known = [] if self.problems else placed
         self.problems += check_rules(self.suite, names, pairings, known)
-        self.problems += check_claims(self.suite, self.catalogue.datasets, known)
         metrics = self.metrics(known)
+        self.problems += check_claims(self.suite, self.catalogue.datasets, known, metrics)
         self.problems += check_metrics(self.suite, metrics) if known else []
         if self.problems:
             raise SuiteError(self.problems)

@@ -35,7 +35,7 @@ def answering(metrics=(TOP1,), **answer):
 def test_a_metric_is_the_mean_of_its_hits_in_per_cent():
     scores = score_features(probe(), {"guess": 2}, TRAIN, SCORED, seed=5)
     assert scores.metrics["top1"] == 50.0
-    assert list(scores.values)[0] == TOP1
+    assert next(iter(scores.values)) == TOP1
     assert scores.hits["top1"].dtype == np.bool_
     assert scores.hits["top1"].tolist() == [False, False, True, True]
     assert scores.details == {"classes": 3, "seed": 5, "of": 6}
@@ -81,6 +81,7 @@ def test_each_class_has_the_share_of_its_own_images(unequal):
 
 # Other numbers than accuracies
 
+RIGHT = torch.ones(4, dtype=torch.bool)
 LOSS = Metric("nll", "log loss", "nats", higher_is_better=False)
 
 
@@ -90,7 +91,7 @@ def test_a_value_stands_as_it_is_and_has_no_classes():
 
 
 def test_metrics_stand_in_the_order_in_which_they_are_declared():
-    hits, values = {"top1": torch.ones(4, dtype=torch.bool)}, {"nll": 0.25}
+    hits, values = {"top1": RIGHT}, {"nll": 0.25}
     scores = score_features(answering((LOSS, TOP1), hits=hits, values=values), {}, TRAIN, SCORED)
     assert list(scores.metrics) == ["nll", "top1", "balanced"]
 
@@ -98,10 +99,10 @@ def test_metrics_stand_in_the_order_in_which_they_are_declared():
 @pytest.mark.parametrize(
     ("metrics", "answer", "text"),
     [
-        ((TOP1, LOSS), {"hits": {"top1": torch.ones(4, dtype=torch.bool)}}, "constant declares the metric nll and gives it not"),
-        ((LOSS,), {"values": {"nll": 1.0, "mse": 2.0}}, "constant gives mse, which is none of its metrics"),
-        ((TOP1,), {"hits": {"top1": torch.ones(4, dtype=torch.bool)}, "values": {"top1": 1.0}}, "gives it both as hits and as a value"),
-        ((LOSS,), {"hits": {"nll": torch.ones(4, dtype=torch.bool)}}, "gives hits of nll: their mean is in %"),
+        ((TOP1, LOSS), {"hits": {"top1": RIGHT}}, "declares the metric nll and gives it not"),
+        ((LOSS,), {"values": {"nll": 1.0, "mse": 2.0}}, "gives mse, which is none of its metrics"),
+        ((TOP1,), {"hits": {"top1": RIGHT}, "values": {"top1": 1.0}}, "gives it both as hits and as a value"),
+        ((LOSS,), {"hits": {"nll": RIGHT}}, "gives hits of nll: their mean is in %"),
     ],
 )  # fmt: skip
 def test_an_answer_that_is_not_what_the_probe_declares_is_refused(metrics, answer, text):
@@ -154,7 +155,7 @@ def test_hits_that_are_none_are_refused(hits, text):
             split(SCORED.features(), [0, 1, 2, 3], 3, "scored"),
             r"the scored split has label 3, and the dataset 3 classes \(0 to 2\)",
         ),
-        (TRAIN, split(SCORED.features()[:0], torch.zeros(0, dtype=torch.int64), 3, "scored"), "the scored split has no images"),
+        (TRAIN, split(SCORED.features()[:0], LABELS[:0], 3, "scored"), "the scored split has no images"),
     ],
 )  # fmt: skip
 def test_labels_that_cannot_be_right_are_refused(train, scored, text):

@@ -114,7 +114,9 @@ def _measured(
     baseline = next((line.baseline for line in statistics if line is not None and line.baseline), None)
     if baseline is not None:
         below = f"{title} [95 %]"
-        found.append((Column(f"minus {baseline}", below=below, first=first), [_difference(line) for line in statistics]))
+        found.append(
+            (Column(f"minus {baseline}", below=below, first=first), [_difference(line) for line in statistics])
+        )
     return found
 
 
