@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness.analysis.frame import COSTS, NOTHING, Record, planned_metrics
@@ -170,13 +170,20 @@ def title_of(measure: str, titles: Mapping[str, str] | None = None) -> str:
     return COST_TITLES.get(measure) or (titles or {}).get(measure, measure)
 
 
-def headings(metrics: Mapping[str, Metric]) -> dict[str, str]:
-    """The headings of metrics, units included; of equal ones, all but the first name their evaluation."""
-    found: dict[str, str] = {}
+def told_apart(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """The metrics; of those with one heading, all but the first with their evaluation in the title."""
+    found: dict[str, Metric] = {}
+    taken: set[str] = set()
     for name, metric in metrics.items():
-        title = metric.heading
-        found[name] = f"{title} ({name.rpartition('_')[0]})" if title in found.values() else title
+        apart = replace(metric, title=f"{metric.title} ({name.rpartition('_')[0]})")
+        found[name] = apart if metric.heading in taken else metric
+        taken.add(metric.heading)
     return found
+
+
+def headings(metrics: Mapping[str, Metric]) -> dict[str, str]:
+    """How tables head metrics, units included."""
+    return {name: metric.heading for name, metric in told_apart(metrics).items()}
 
 
 def headings_in(records: Iterable[Record]) -> dict[str, str]:

@@ -157,8 +157,8 @@ def first_of(asked: Iterable[tuple[str, Question]]) -> list[str]:
 def frame(records: Sequence[Record]) -> pd.DataFrame:
     """A row per cell and metric, in the order given.
 
-    Metrics are in their units, accuracies in per cent; the columns of axes are named `axis.NAME`. Status and reason are the metric's. An
-    evaluation that is not done has one row for each metric that it would give, with NaN for a value.
+    Values are in their metric's unit, accuracies in per cent; the columns of axes are named `axis.NAME`. Status and
+    reason are the metric's. An evaluation that is not done has one row for each metric that it would give, with NaN for a value.
     """
     import pandas as pd  # slow to load, and those who only look need none
 

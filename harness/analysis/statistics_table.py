@@ -59,8 +59,7 @@ def as_text(
 def statistics_frame(found: Iterable[tuple[str, Line]]) -> pd.DataFrame:
     """The lines of some tables by title, in long format: a row for each row, column and measure of a table.
 
-    Each in its metric's unit, accuracies in per cent; empty where there is nothing to say, a mean over missing runs above
-    all.
+    Each in its metric's unit; empty where there is nothing to say, a mean over missing runs above all.
     """
     import pandas as pd
 

@@ -93,10 +93,11 @@ def extension_digest(file: Path, root: Path = SOURCES) -> str:
 
 def extension_files(file: Path, root: Path = SOURCES) -> set[Path]:
     """The files that `extension_digest` is of. What they import of `harness` is the rooms' matter, but for a built-in
-    probe, whose algorithm stands beside it."""
+    probe, whose algorithm stands beside it, in no room."""
     file, root = file.resolve(), root.resolve()
     ours = root / "harness"
     followed = ours / "evaluation" if file.is_relative_to(ours) else None
+    shared = {ours / name for name in ROOMS["evaluation"]}
     needed: set[Path] = set()
     waiting = [file]
     while waiting:
@@ -106,7 +107,7 @@ def extension_files(file: Path, root: Path = SOURCES) -> set[Path]:
             waiting.extend(
                 path
                 for path in imported_files(current, file.parent, root)
-                if not path.is_relative_to(ours) or (followed and path.is_relative_to(followed))
+                if not path.is_relative_to(ours) or (followed and path.is_relative_to(followed) and path not in shared)
             )
     return needed
 

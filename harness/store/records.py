@@ -226,7 +226,7 @@ class Arrays(Frozen):
     hits: dict[str, str] = Field(default_factory=dict)
     """Per accuracy, a bit a scored image in their order: base64 of numpy.packbits."""
     recalls: tuple[tuple[str, float | None], ...] = ()
-    """Name of each class, and the share of its images that `top1` has right, in per cent; None where it has no image."""
+    """Name of each class, and the share of its images that `top1` has right, in per cent; None where it has none."""
     sample: Sample | None = None
 
 

@@ -188,8 +188,11 @@ def test_results_on_two_copies_of_the_images_are_not_chosen_from(bench):
 @pytest.mark.parametrize(
     ("evaluations", "names"),
     [
-        (EVALUATIONS, ["linear_top1", "linear_top5", "knn5_top1"]),
-        ({"knn20": {"probe": "knn", "k": 20}, "second": {"probe": "lbfgs"}}, ["knn20_top1", "second_top1"]),
+        (EVALUATIONS, ["linear_top1", "linear_top5", "linear_balanced", "knn5_top1", "knn5_balanced"]),
+        (
+            {"knn20": {"probe": "knn", "k": 20}, "second": {"probe": "lbfgs"}},
+            ["knn20_top1", "knn20_balanced", "second_top1", "second_balanced"],
+        ),
         ({}, []),
     ],
 )
@@ -200,12 +203,17 @@ def test_metrics_asked_for(bench, evaluations, names):
 def test_metrics_of_a_plan_are_headed_by_their_probes_the_first_of_each_evaluation_first(bench):
     bench.plan(label="A")
     bench.plan(label="B", evaluations={"near": KNN5, "linear": LINEAR})
-    assert planned_metrics(bench.records()) == {
+    found = {name: metric.heading for name, metric in planned_metrics(bench.records()).items()}
+    assert found == {
         "linear_top1": "linear top-1 %",
         "knn5_top1": "5-NN %",
         "near_top1": "5-NN %",
         "linear_top5": "linear top-5 %",
+        "linear_balanced": "linear top-1, balanced %",
+        "knn5_balanced": "5-NN, balanced %",
+        "near_balanced": "5-NN, balanced %",
     }
+    assert list(found)[:3] == first_metrics(bench.records())
     assert first_metrics(bench.records()) == ["linear_top1", "knn5_top1", "near_top1"]
 
 

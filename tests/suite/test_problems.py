@@ -230,7 +230,7 @@ def test_what_a_suite_means(errors: Errors, text: str, message: str) -> None:
         ("claims: [whiten > contrast on knn20_top1]",
          "s.yaml:4: claims[0]: no evaluation of this suite gives `knn20_top1`; did you mean `knn5_top1`?"),
         ("overrides: {evaluations: {linear: null}}\nclaims: [whiten > contrast]",
-         "s.yaml:5: claims[0]: no evaluation of this suite gives `linear_top1`; known: knn5_top1"),
+         "s.yaml:5: claims[0]: no evaluation of this suite gives `linear_top1`; known: knn5_top1, knn5_balanced"),
         ("sweep: {metric: linear_top2}",
          "s.yaml:4: sweep.metric: no evaluation of this suite gives `linear_top2`; did you mean `linear_top5`?"),
     ],

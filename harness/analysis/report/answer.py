@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.analysis.entries import told_apart
+from harness.analysis.frame import planned_metrics
 from harness.analysis.report.rows import Row
 from harness.analysis.statistics import Difference, paired_difference
 
@@ -55,7 +57,7 @@ def sentence(rows: Sequence[Row], dataset: str, metric: str) -> str:
     leader, mean = found.leader, found.leader.mean(metric) or 0.0
     seeds = len(leader.records)
     count = f"{seeds} seed{'s' * (seeds != 1)}"
-    measured = leader.metric(metric)
+    measured = told_apart(planned_metrics([r for row in rows for r in row.records])).get(metric, leader.metric(metric))
     top, above, higher = ("highest", "above", "higher") if measured.higher_is_better else ("lowest", "below", "lower")
     parts = [f"On {dataset}, {leader.name} has the {top} {measured.title}, {measured.said(mean)}"]
     if not found.level and not found.behind:

@@ -33,7 +33,8 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def fronts(rows: Sequence[Row], cost: str, metric: str) -> list[int]:
-    """Indices of the rows of one dataset on the front, by the metric's own direction; each hardware has its own where the cost depends on it."""
+    """Indices of the rows of one dataset on the front, by the metric's own direction; each hardware has its own where
+    the cost depends on it."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(rows):
         if row.control or not row.mean(cost) or row.mean(metric) is None:

@@ -44,8 +44,8 @@ class Answer:
 
 
 Run = Callable[[Any, "Callable[[], PrivateEncoder]", "Split", "Split", int], Answer]
-"""(settings, encoder, train, scored, seed) -> answer. `encoder()` is a copy of the frozen encoder that is the probe's to
-train; a probe on features never calls it."""
+"""(settings, encoder, train, scored, seed) -> answer. `encoder()` is a copy of the frozen encoder, which is the probe's
+to train; a probe on features never calls it."""
 
 
 @dataclass(frozen=True)
