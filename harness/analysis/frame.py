@@ -158,7 +158,8 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
     """A row per cell and metric, in the order given.
 
     Values are in their metric's unit, accuracies in per cent; the columns of axes are named `axis.NAME`. Status and
-    reason are the metric's. An evaluation that is not done has one row for each metric that it would give, with NaN for a value.
+    reason are the metric's. An evaluation that is not done has one row for each metric that it would give, with NaN
+    for a value.
     """
     import pandas as pd  # slow to load, and those who only look need none
 

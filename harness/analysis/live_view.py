@@ -12,9 +12,11 @@ from itertools import pairwise
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from harness.analysis.entries import told_apart
 from harness.analysis.frame import Record, first_metrics
 from harness.analysis.live import Running, Snapshot
 from harness.progress import duration, first_line
+from harness.spec.metric import Metric
 from harness.store.progress import RunProgress
 
 COLOURS = {

@@ -46,8 +46,8 @@ class _Side:
     type=click.FloatRange(min=0),
     default=None,
     metavar="POINTS",
-    help="Exit with 1 if a row of B is worse than A by more than so many points, or units of the metric, with its whole "
-    "interval, or a cell that was done in A failed in B.",
+    help="Exit with 1 if a row of B is worse than A by more than so many points, or units of the metric, with its "
+    "whole interval, or a cell that was done in A failed in B.",
 )
 @results_option
 @data_option

@@ -4,6 +4,8 @@ parameters move, and how fast, is the probe's to say.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -24,7 +26,7 @@ def train_on_views(
 
     Args:
         seed: of the layer's weights, the order of images, crops and flips, dropout.
-        encoder_lr: rate at which the encoder is trained, in place and in train mode; None leaves it frozen, in eval mode.
+        encoder_lr: rate at which the encoder is trained, in place and in train mode; None: frozen, in eval mode.
 
     Raises:
         ValueError: a weight is not finite at the end.
@@ -32,10 +34,11 @@ def train_on_views(
     head = nn.Linear(encoder.width, len(train.classes))
     nn.init.normal_(head.weight, std=HEAD_STD, generator=stream(seed, "sgd probe weights"))
     nn.init.zeros_(head.bias)
-    groups = [{"params": list(head.to(encoder.device).parameters()), "lr": settings.lr}]
+    layer = list(head.to(encoder.device).parameters())
     tuned = list(encoder.parameters()) if encoder_lr is not None else []
-    groups += [{"params": tuned, "lr": encoder_lr}] if tuned else []
     encoder.train(bool(tuned))
+    groups: list[dict[str, Any]] = [{"params": layer, "lr": settings.lr}]
+    groups += [{"params": tuned, "lr": encoder_lr}] if tuned else []
     optimiser = torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay)
     steps = settings.epochs * train.steps(settings.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
@@ -54,7 +57,7 @@ def train_on_views(
                 scaler.step(optimiser)
                 scaler.update()
                 schedule.step()
-    if not all(bool(weight.isfinite().all()) for group in groups for weight in group["params"]):
+    if not all(bool(weight.isfinite().all()) for weight in (*layer, *tuned)):
         raise ValueError(
             "training on views has diverged: lower the probe's lr, or look whether the encoder has diverged"
         )

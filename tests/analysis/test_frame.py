@@ -40,7 +40,7 @@ def test_what_has_no_number_has_rows_with_a_status(bench):
     interrupted = bench.plan(seed=5)
     bench.store.write_checkpoint(interrupted.cell.pretraining.id, b"x")
     table = frame(bench.records())
-    asked = ["linear_top1", "linear_top5", "knn5_top1"]
+    asked = ["linear_top1", "linear_top5", "linear_balanced", "knn5_top1", "knn5_balanced"]
     assert table["metric"].tolist() == asked * 5
     assert all(math.isnan(value) for value in table["value"])
     one = table[table["metric"] == "linear_top1"]
@@ -120,8 +120,10 @@ def test_a_metric_has_its_own_status_and_reason(bench):
     assert table[["metric", "status", "value", "reason"]].astype(object).fillna("").to_numpy().tolist() == [
         ["linear_top1", "done", 91.5, ""],
         ["knn5_top1", "failed", "", "RuntimeError: k exceeds the training images"],
+        ["knn5_balanced", "failed", "", "RuntimeError: k exceeds the training images"],
         ["linear_top1", "done", 92.5, ""],
         ["knn5_top1", "pending", "", ""],
+        ["knn5_balanced", "pending", "", ""],
     ]
     assert [record.reason for record in bench.records()] == ["knn5: RuntimeError: k exceeds the training images", None]
 
@@ -229,7 +231,7 @@ def test_the_frame_survives_csv(bench):
     bench.failed("ValueError", 'two\nlines, with "quotes"', label="B", method="byol")
     table = frame(bench.records())
     back = pd.read_csv(io.StringIO(table.to_csv(index=False)))
-    assert len(back) == 4
+    assert len(back) == 6
     assert back["value"].tolist()[0] == 91.5
     assert back["reason"].tolist()[1] == 'ValueError: two\nlines, with "quotes"'
     assert back["axis.lr"].tolist()[0] == 0.001
