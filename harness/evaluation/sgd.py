@@ -31,22 +31,22 @@ def train_on_views(
     Raises:
         ValueError: a weight is not finite at the end.
     """
-    head = nn.Linear(encoder.width, len(train.classes))
-    nn.init.normal_(head.weight, std=HEAD_STD, generator=stream(seed, "sgd probe weights"))
-    nn.init.zeros_(head.bias)
-    layer = list(head.to(encoder.device).parameters())
-    tuned = list(encoder.parameters()) if encoder_lr is not None else []
-    encoder.train(bool(tuned))
-    groups: list[dict[str, Any]] = [{"params": layer, "lr": settings.lr}]
-    groups += [{"params": tuned, "lr": encoder_lr}] if tuned else []
-    optimiser = torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay)
-    steps = settings.epochs * train.steps(settings.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    scaler = torch.amp.GradScaler(encoder.device.type, enabled=bool(tuned) and encoder.precision == "float16")
     views, own_seed = augmentation(settings), stream_seed(seed, "sgd probe")
     cuda = [encoder.device] if encoder.device.type == "cuda" else []
     with full_float32(), torch.random.fork_rng(devices=cuda):
         torch.manual_seed(own_seed)
+        head = nn.Linear(encoder.width, len(train.classes))
+        nn.init.normal_(head.weight, std=HEAD_STD, generator=stream(seed, "sgd probe weights"))
+        nn.init.zeros_(head.bias)
+        layer = list(head.to(encoder.device).parameters())
+        tuned = list(encoder.parameters()) if encoder_lr is not None else []
+        encoder.train(bool(tuned))
+        groups: list[dict[str, Any]] = [{"params": layer, "lr": settings.lr}]
+        groups += [{"params": tuned, "lr": encoder_lr}] if tuned else []
+        optimiser = torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay)
+        steps = settings.epochs * train.steps(settings.batch_size)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        scaler = torch.amp.GradScaler(encoder.device.type, enabled=bool(tuned) and encoder.precision == "float16")
         for epoch in range(settings.epochs):
             for images, labels in train.images(views, epoch, batch_size=settings.batch_size, seed=own_seed):
                 with torch.set_grad_enabled(bool(tuned)):

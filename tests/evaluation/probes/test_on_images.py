@@ -11,6 +11,8 @@ from harness.evaluation.probes import probes
 from harness.evaluation.sgd import augmentation
 from harness.evaluation.split import PrivateEncoder, Shown
 from harness.spec.models import Augmentation, Input
+from tests.conftest import write_suite
+from tests.engines.toy import Command
 
 CPU = torch.device("cpu")
 QUICK = {"epochs": 6, "batch_size": 50, "crop_scale": (0.6, 1.0), "flip_probability": 0.0, "lr": 0.5}
@@ -26,10 +28,17 @@ def network():
         return nn.Sequential(*parts, nn.Flatten(), nn.Dropout(0.1)).eval()
 
 
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory, data_dir):
+    """The toy suite, of which nothing is run."""
+    directory = tmp_path_factory.mktemp("toy")
+    return Command(write_suite(directory), data_dir, directory / "cells")
+
+
 @pytest.fixture
-def question(original):
+def question(toy):
     """(probe, changes) -> a question of the toy suite that asks that."""
-    base = original.task("w_mse").evaluations[0]
+    base = toy.task("w_mse").evaluations[0]
 
     def of(probe, seed=0, settings=None, **changes):
         whole = probes()[probe].settings(**(SETTINGS[probe] if settings is None else settings)).model_dump()
@@ -39,12 +48,12 @@ def question(original):
 
 
 @pytest.fixture
-def asked(original, question):
+def asked(toy, question):
     """(probe, encoder, changes) -> the scores."""
 
     def ask(probe, encoder=None, **changes):
-        fed = original.task("w_mse").pretraining.input
-        return Features(encoder or network(), fed, original.data_dir, CPU).ask(question(probe, **changes))
+        fed = toy.task("w_mse").pretraining.input
+        return Features(encoder or network(), fed, toy.data_dir, CPU).ask(question(probe, **changes))
 
     return ask
 
@@ -87,10 +96,8 @@ def test_only_fine_tuning_moves_its_own_copy(asked, monkeypatch):
         asked(probe)
         monkeypatch.setattr(PrivateEncoder, "__init__", start)
         (own,) = made
-        original = network().state_dict()
-        moved[probe] = {
-            name for name, value in own.encoder.state_dict().items() if not torch.equal(value, original[name])
-        }
+        toy = network().state_dict()
+        moved[probe] = {name for name, value in own.encoder.state_dict().items() if not torch.equal(value, toy[name])}
     assert moved["sgd"] == set()
     assert moved["fine_tune"] == set(network().state_dict())  # BatchNorm's statistics among them
 
@@ -136,10 +143,10 @@ def test_pixels_have_nothing_to_tune_and_are_probed(asked, probe):
 
 
 @pytest.mark.parametrize("name", [*ON_IMAGES, "linear", "knn", "lbfgs"])
-def test_few_labels_for_every_probe(asked, question, original, name, monkeypatch):
+def test_few_labels_for_every_probe(asked, question, toy, name, monkeypatch):
     settings = SETTINGS.get(name, {"k": 1} if name == "knn" else {})
     few = question(name, settings=settings, label_fraction=0.1)
-    features = Features(network(), original.task("w_mse").pretraining.input, original.data_dir, CPU)
+    features = Features(network(), toy.task("w_mse").pretraining.input, toy.data_dir, CPU)
     train = features.train(few)
     assert len(train) == 20
     assert sum(len(labels) for _, labels in train.images(Augmentation(), batch_size=7)) == 14  # two whole batches
@@ -152,19 +159,18 @@ def test_few_labels_for_every_probe(asked, question, original, name, monkeypatch
 # What a probe is shown
 
 
-def test_images_are_in_the_encoders_own_input_with_their_labels(original, question):
+def test_images_are_in_the_encoders_own_input_with_their_labels(toy, question):
     asked, fed = question("sgd"), Input(size=12, channels=1, mean=(0.2,), std=(0.5,))  # digits are 8x8
-    features = Features(nn.Flatten(), fed, original.data_dir, CPU)
+    features = Features(nn.Flatten(), fed, toy.data_dir, CPU)
     train, scored = features.train(asked), features.scored(asked)
     clean = torch.cat([images for images, _ in scored.images(batch_size=50)])
     assert clean.shape == (360, 1, 12, 12)
     torch.testing.assert_close(clean.flatten(1), scored.features())
     assert torch.equal(torch.cat([labels for _, labels in scored.images()]), scored.labels)
-    still = Augmentation(
-        jitter_probability=0.0, greyscale_probability=0.0, flip_probability=0.0, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0)
-    )  # fmt: skip
-    same = Features(nn.Flatten(), fed.model_copy(update={"size": 8}), original.data_dir, CPU).train(asked)
-    pixels = torch.from_numpy(np.array(load_images(asked.train, "train", original.data_dir, 1).images.pixels))
+    nothing = {"jitter_probability": 0.0, "greyscale_probability": 0.0, "flip_probability": 0.0}
+    still = Augmentation(**nothing, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
+    same = Features(nn.Flatten(), fed.model_copy(update={"size": 8}), toy.data_dir, CPU).train(asked)
+    pixels = torch.from_numpy(np.array(load_images(asked.train, "train", toy.data_dir, 1).images.pixels))
     whole = normalise(pixels.permute(0, 3, 1, 2).float(), fed)
     known = {image.numpy().round(3).tobytes(): int(label) for image, label in zip(whole, same.labels, strict=True)}
     seen = [
@@ -176,10 +182,8 @@ def test_images_are_in_the_encoders_own_input_with_their_labels(original, questi
     assert next(iter(train.images(still)))[0].shape == (200, 1, 12, 12)
 
 
-def test_every_epoch_has_its_own_order_and_views_by_the_seed(original, question):
-    train = Features(nn.Flatten(), original.task("w_mse").pretraining.input, original.data_dir, CPU).train(
-        question("sgd")
-    )
+def test_every_epoch_has_its_own_order_and_views_by_the_seed(toy, question):
+    train = Features(nn.Flatten(), toy.task("w_mse").pretraining.input, toy.data_dir, CPU).train(question("sgd"))
     views = augmentation(probes()["sgd"].settings(**QUICK))
 
     def first(**choices):
