@@ -1,5 +1,6 @@
-"""A sweep for a metric of which less is better finds the lowest, shows its samplers which way is up, and says its unit."""
+"""A sweep for a metric of which less is better finds the lowest, and its samplers learn which way is up."""
 
+import numpy as np
 import pytest
 
 from harness.evaluation.probes import probes
@@ -8,51 +9,41 @@ from harness.sweep.plots import _limits
 from harness.sweep.progress import best, standing
 from tests.evaluation.probes.own import PROBE
 from tests.sweep import fakes
-from tests.sweep.fakes import SWEEP, Bench, only, points
+from tests.sweep.fakes import SWEEP, Bench
 
 LOSS = SWEEP.replace("sweep:", "defaults: {evaluations: {fit: {probe: log_loss}}}\nsweep:\n  metric: fit_nll")
 
 
 @pytest.fixture(autouse=True)
-def installed(monkeypatch):
-    monkeypatch.setitem(probes(), "log_loss", PROBE)
-
-
-@pytest.fixture
 def losing(monkeypatch):
-    """Every evaluation gives what is lacking to 100 as a loss."""
+    """The user's probe is installed, and gives the accuracy with its sign turned."""
+    given = fakes._answer
 
     def answer(asked, value, done):
         found = given(asked, value, done)
-        return found.model_copy(update={"metrics": {"nll": 100 - value}}) if asked.probe == "log_loss" else found
+        return found.model_copy(update={"metrics": {"nll": -value}}) if asked.probe == "log_loss" else found
 
-    given = fakes._answer
+    monkeypatch.setitem(probes(), "log_loss", PROBE)
     monkeypatch.setattr(fakes, "_answer", answer)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes"])
-def test_trials_are_those_of_the_same_search_for_the_most(tmp_path, losing, sampler):
-    way = f"  sampler: {sampler}\n  trials: 14"
-    most = only(Bench(tmp_path / "most", SWEEP.replace("  trials: 10", way)).run())
-    least = only(Bench(tmp_path / "least", LOSS.replace("  trials: 10", way)).run())
-    assert points(most)[:4] == points(least)[:4]  # drawn at random
-    losses = [trial.value for trial in least.all()]
-    assert best(least.all()).value == min(losses)
-    assert least.study.best_value == min(losses)
-    late = losses[8:]
-    assert sum(late) / len(late) < sum(losses[:8]) / 8  # it has looked where losses are low
-    assert f"best {min(losses):.4g} nats (" in standing(least.all())
+@pytest.mark.parametrize("more", ["  trials: 14", "  trials: 14\n  pruner: median", "  trials: 9\n  sampler: cmaes"])
+def test_the_same_points_are_tried_as_for_the_accuracy_and_the_lowest_wins(tmp_path, more):
+    (most,) = Bench(tmp_path / "most", SWEEP.replace("  trials: 10", more)).run()
+    (least,) = Bench(tmp_path / "least", LOSS.replace("  trials: 10", more)).run()
+    assert [(t.values, t.state) for t in least.all()] == [(t.values, t.state) for t in most.all()]
+    values = [trial.value for trial in least.all() if trial.value is not None]
+    assert best(least.all()).value == least.study.best_value == min(values)
+    assert best(most.all()).index == best(least.all()).index
+    assert f"best {min(values):.4g} nats (" in standing(least.all())
 
 
-def test_samplers_see_losses_turned_and_accuracies_as_they_are(tmp_path, losing):
-    for text, sign in ((SWEEP, 1), (LOSS, -1)):
-        study = only(Bench(tmp_path / str(sign), text).run(trials=4))
-        (first, *_) = study.all()
-        shown = sampling._the_more_the_better(first.frozen, study.row)
-        assert shown.value == sign * first.value
-        assert (shown is first.frozen) == (sign == 1)
-        assert first.frozen.value == first.value
+def test_what_samplers_see_turned_is_stored_as_it_is(tmp_path):
+    (study,) = Bench(tmp_path, LOSS).run(trials=4)
+    first = study.all()[0]
+    assert sampling._the_more_the_better(first.frozen, study.row).value == -first.value
+    assert first.frozen.value == first.value < 0
 
 
 def test_colours_are_for_the_better_part():
-    assert _limits(-__import__("numpy").arange(11.0)) == (-9.0, 0.0)
+    assert _limits(-np.arange(11.0)) == (-9.0, 0.0)
