@@ -18,6 +18,7 @@ from harness.spec.metric import PER_CENT, Metric
 
 _COLUMNS_OF_CURVES = 6
 _SPACES = ("h", "v")
+_CLASSES = 20  # columns of accuracies by class
 
 
 def curve_tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -58,6 +59,29 @@ def _price(row: Row, cost: str, front: bool) -> str:
     if entry.mean is None:
         return "not recorded" if row.results else NOTHING
     return entry.text + (" ◆" if front else "")
+
+
+def class_table(rows: Sequence[Row], dataset: str, metric: str) -> dict[str, Any]:
+    """The accuracy of each class, means over the seeds; of many classes, those that the rows find hardest."""
+    evaluation = metric.rpartition("_")[0]
+    found = [(row, [dict(r.recalls(evaluation)) for r in row.results]) for row in rows if row.dataset == dataset]
+    means = [(row.name, _class_means(runs)) for row, runs in found if runs and all(runs)]
+    every = list(dict.fromkeys(label for _, own in means for label, mean in own.items() if mean is not None))
+    hard = sorted(every, key=lambda label: sum(own.get(label) or 0.0 for _, own in means))[:_CLASSES]
+    classes = [label for label in every if label in hard]
+    lines = [
+        (name, [NOTHING if (m := own.get(label)) is None else f"{m:.1f}" for label in classes]) for name, own in means
+    ]
+    of = f"the {len(classes)} hardest of {len(every)} classes" if len(classes) < len(every) else "each class"
+    return {"title": f"{dataset}, {evaluation}: accuracy in % of {of}", "classes": classes, "lines": lines}
+
+
+def _class_means(runs: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    means: dict[str, float | None] = {}
+    for label in runs[0]:
+        values = [value for run in runs if (value := run.get(label)) is not None]
+        means[label] = sum(values) / len(values) if len(values) == len(runs) else None
+    return means
 
 
 def waits(rows: Sequence[Row], dataset: str) -> dict[str, Any]:
