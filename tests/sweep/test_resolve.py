@@ -164,7 +164,10 @@ def test_contradictions(more, message, tmp_path):
 def test_a_metric_that_a_row_does_not_have(tmp_path):
     own = "contrastive: {evaluations: {lbfgs: {probe: lbfgs}}}"
     message = error(tmp_path, BASE.replace("contrastive: {}", own) + "  metric: lbfgs_top1\n")
-    assert "w_mse on digits is not evaluated by `lbfgs_top1`; known: linear_top1, linear_top5, knn5_top1" in message
+    assert (
+        "w_mse on digits is not evaluated by `lbfgs_top1`; known: linear_top1, linear_top5, linear_balanced, knn5_top1, knn5_balanced"
+        in message
+    )
     assert "contrastive" not in message
     message = error(tmp_path, BASE + "defaults: {evaluations: {linear: null}}\n")  # the default, in no file
     assert "w_mse on digits is not evaluated by `linear_top1`; known: knn5_top1" in message
