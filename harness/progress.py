@@ -97,7 +97,8 @@ def reading_text(reading: Reading) -> str:
 def result_text(result: CellResult, rule: CollapseRule) -> str:
     """One cell's outcome in a line."""
     parts = [f"FAILED {stage}: {f.kind}: {first_line(f.message)}" for stage, f in result.failures.items()]
-    parts += [f"{name} {value:.2f} %" for name, value in result.metrics.items()]
+    firsts = [f"{name}_{next(iter(record.metrics))}" for name, record in result.evaluations.items() if record.metrics]
+    parts += [f"{name} {result.measured[name].said(result.metrics[name])}" for name in firsts]
     if result.collapsed(rule):
         parts.append("collapsed")
     if result.cost:

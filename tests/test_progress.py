@@ -4,12 +4,14 @@ import errno
 import io
 import os
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from harness.progress import Clock, PlainWatcher, RichWatcher, duration, first_line, reading_text, result_text, watch
 from harness.spec.collapse import CollapseRule
+from harness.spec.metric import Metric
 from harness.store.records import Failure
 
 
@@ -150,6 +152,15 @@ class Result:
     metrics: dict = field(default_factory=dict)
     cost: object = None
     dead: bool = False
+
+    @property
+    def evaluations(self):
+        parts = [(*name.split("_"), value) for name, value in self.metrics.items()]
+        return {name: SimpleNamespace(metrics={own: value, "more": 0.0}) for name, own, value in parts}
+
+    @property
+    def measured(self):
+        return {name: Metric("top1", name) for name in self.metrics}
 
     def collapsed(self, rule):
         assert rule == CollapseRule(min_std=0.5)

@@ -7,7 +7,7 @@ one claim. A claim with a run missing is not tested. Nothing is decided by a mea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,10 +23,11 @@ from harness.analysis.comparisons import (
     single_runs,
     time_to_share,
 )
-from harness.analysis.entries import headings_in, title_of
-from harness.analysis.frame import Record
+from harness.analysis.entries import headings, title_of
+from harness.analysis.frame import Record, planned_metrics
 from harness.analysis.statistics import LEVEL, MIN_PAIRS, holm, p_value, seeds_needed
-from harness.suite.claim_language import MARGIN, Claim, parse
+from harness.spec.metric import PER_CENT
+from harness.suite.claim_language import KNN, MARGIN, Claim, parse
 
 _LISTED = 4  # missing rows in a verdict
 
@@ -56,8 +57,8 @@ def test_claims(claims: Sequence[str], records: Iterable[Record]) -> tuple[Verdi
         ClaimError: one is no claim; suites are checked when they are read.
     """
     everything = list(records)
-    titles = headings_in(everything)
-    return tuple(_verdict(parse(claim), everything, titles) for claim in claims)
+    metrics = planned_metrics(everything)
+    return tuple(_verdict(parse(claim, metrics), everything, headings(metrics)) for claim in claims)
 
 
 def answer_of(verdict: Verdict) -> str:
@@ -78,6 +79,7 @@ def _verdict(claim: Claim, records: Sequence[Record], titles: Mapping[str, str])
     compared: list[Compared] = []
     for first, second in asked:
         try:
+            _check_margin(claim, first)
             compared.append(_compared(claim, first, second))
         except Missing as error:
             missing += [str(line) for line in error.args if line not in missing]
@@ -92,6 +94,13 @@ def _compared(claim: Claim, first: Row, second: Row) -> Compared:
     if claim.unit == "seconds" and len(places := hardware(first) | hardware(second)) > 1:
         raise Missing(f"{first.dataset}: seconds on different hardware are not compared ({'; '.join(sorted(places))})")
     return compare(first, second, time_to_share(claim), None)
+
+
+def _check_margin(claim: Claim, row: Row) -> None:
+    """Missing where the claim leaves its margin to us: half a point means something in per cent alone."""
+    unit = row.metric(claim.metric).unit
+    if claim.kind in ("not better", "not worse") and claim.margin is None and unit != PER_CENT:
+        raise Missing(f"{claim.metric} is in {unit or 'no unit'}: say how much counts, `by more than 0.1`")
 
 
 def _collapse(claim: Claim, rows: Sequence[Row]) -> Verdict:
@@ -135,8 +144,17 @@ class _Side:
         return seeds_needed(distance, interval.sd, alpha=alpha) if distance > 0 else None
 
 
-def _sides(claim: Claim) -> tuple[list[_Side], list[_Side]]:
+def _sides(claim: Claim, higher_is_better: bool) -> tuple[list[_Side], list[_Side]]:
     """Where the difference must lie for the claim (all of these), and where it refutes it (any of these)."""
+    wanted, against = _sides_of_more(claim)
+    if higher_is_better:
+        return wanted, against
+    wanted, against = ([_Side(not side.above, -side.bound) for side in sides] for sides in (wanted, against))
+    return wanted, against
+
+
+def _sides_of_more(claim: Claim) -> tuple[list[_Side], list[_Side]]:
+    """`_sides` where more is better."""
     margin = claim.margin or 0.0
     tolerated = MARGIN if claim.margin is None else margin
     if claim.kind == "equals":
@@ -153,7 +171,8 @@ def _sides(claim: Claim) -> tuple[list[_Side], list[_Side]]:
 def _comparison(
     claim: Claim, compared: Sequence[Compared], missing: Sequence[str], titles: Mapping[str, str]
 ) -> Verdict:
-    wanted, against = _sides(claim)
+    higher = claim.kind == "earlier" or all(one.first.metric(claim.metric).higher_is_better for one in compared)
+    wanted, against = _sides(claim, higher)
     support = holm([max(side.p(one) for side in wanted) for one in compared])
     refute = holm([min(1.0, len(against) * min(side.p(one) for side in against)) for one in compared])
     alpha = 1 - LEVEL
@@ -191,9 +210,11 @@ def _line(claim: Claim, one: Compared, p: float, titles: Mapping[str, str]) -> s
     """`cifar10, a minus b, linear top-1 %: +0.44 [+0.10, +0.78], 5 seeds, p = 0.02`."""
     n = len(one.seeds)
     if claim.kind == "earlier":
-        what, number = f"{claim.share:g} % of the final k-NN, {claim.unit}", _bounds(one)
+        curve = "k-NN" if claim.metric == KNN else claim.metric
+        what, number = f"{claim.share:g} % of the final {curve}, {claim.unit}", _bounds(one)
     else:
-        what, number = title_of(claim.metric, titles), f"{one.low.mean:+.2f}{_range(one)}"
+        said = one.first.metric(claim.metric).difference
+        what, number = title_of(claim.metric, titles), f"{said(one.low.mean)}{_range(one, said)}"
     tested = f", p = {p:.2g}" + (" after Holm" if p < 1 else "") if n >= MIN_PAIRS else ""
     line = (
         f"{one.first.dataset}, {one.first.name} minus {one.second.name}, {what}: {number}, {_count(n, 'seed')}{tested}"
@@ -207,10 +228,10 @@ def _line(claim: Claim, one: Compared, p: float, titles: Mapping[str, str]) -> s
     )
 
 
-def _range(one: Compared) -> str:
+def _range(one: Compared, said: Callable[[float], str]) -> str:
     if one.low.low is None or one.low.high is None:
         return ", no interval" + (" (the seeds do not vary)" if one.low.n > 1 else "")
-    return f" [{one.low.low:+.2f}, {one.low.high:+.2f}]"
+    return f" [{said(one.low.low)}, {said(one.low.high)}]"
 
 
 def _bounds(one: Compared) -> str:

@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.analysis.frame import text_of
+from harness.analysis.frame import first_of, text_of
 from harness.analysis.layout import field_name
 from harness.analysis.report.rows import hardware
 from harness.analysis.statistics import Difference, paired_difference
 from harness.analysis.stored import StoredRun, cell_fields, changed_fields, names_by_probe, pretraining_fields
+from harness.spec.metric import Metric
 from harness.spec.models import Evaluation
 from harness.store.cell_result import CellResult
+from harness.suite.metrics import DEFAULT_METRIC
 
 Fields = Mapping[str, Any]
 _ALWAYS_SAME = {"method", "seed", "dataset.name"}
@@ -68,14 +70,20 @@ class Row:
         found = {pair.a.cell.seed: value for pair in self.pairs if (value := pair.value(metric)) is not None}
         return paired_difference({s: b for s, (_, b) in found.items()}, {s: a for s, (a, _) in found.items()})
 
-    def fell(self, metric: str, points: float) -> bool | None:
-        """Whether the metric fell by more than so many points, with its whole interval; None where one pair alone
-        cannot tell. Falls that agree exactly have no interval, and no doubt either."""
+    def metric(self, name: str) -> Metric:
+        """Title, unit and direction, as stored."""
+        return next(p.b.measured[name] for p in self.pairs if name in p.b.measured)
+
+    def fell(self, metric: str, amount: float) -> bool | None:
+        """Whether the metric got worse by more than so much (points, or its unit), with its whole interval; None where
+        one pair alone cannot tell. Falls that agree exactly have no interval, and no doubt either."""
         difference = self.difference(metric)
         if difference is None or difference.interval.n < 2:
             return None
-        interval = difference.interval
-        return (interval.mean if interval.high is None else interval.high) < -points
+        interval, higher = difference.interval, self.metric(metric).higher_is_better
+        edge = interval.high if higher else interval.low
+        change = interval.mean if edge is None else edge
+        return (change if higher else -change) < -amount
 
     @property
     def views_ratio(self) -> float | None:
@@ -121,12 +129,18 @@ class Comparison:
     def metrics(self) -> list[str]:
         """Metrics that some pair has in both, the linear probe's first."""
         names = dict.fromkeys(name for pair in self.pairs for name in pair.a.metrics if pair.value(name))
-        return sorted(names, key=lambda name: (name != "linear_top1", name))
+        return sorted(names, key=lambda name: (name != DEFAULT_METRIC, name))
 
     @property
-    def titles(self) -> dict[str, str]:
-        """Headings of all metrics, as their probes say."""
-        return {name: title for pair in self.pairs for name, title in (pair.a.titles | pair.b.titles).items()}
+    def first_metrics(self) -> list[str]:
+        """Of these, the first of each evaluation."""
+        first = {name for pair in self.pairs for name in first_of(pair.a.cell.evaluations.items())}
+        return [name for name in self.metrics if name in first]
+
+    @property
+    def measured(self) -> dict[str, Metric]:
+        """Titles, units and directions of all metrics, as stored."""
+        return {name: metric for pair in self.pairs for name, metric in (pair.a.measured | pair.b.measured).items()}
 
 
 def compare(a: Iterable[StoredRun], b: Iterable[StoredRun]) -> Comparison:

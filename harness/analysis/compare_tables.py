@@ -37,7 +37,7 @@ def tables(
 
 
 def _rows(found: Comparison, metrics: Sequence[str], several: bool, notes: tuple[Note, ...]) -> Table:
-    titles = headings(found.titles)
+    titles = headings(found.measured)
     header = ["row", *(["dataset"] if several else []), "seeds"]
     for metric in metrics:
         header += [f"{title_of(metric, titles)}, A", "B", "B minus A [95 %]"]
@@ -55,20 +55,21 @@ def _metric(row: Row, metric: str) -> list[str]:
     values, difference = row.values(metric), row.difference(metric)
     if not values or difference is None:
         return [NOTHING] * 3
-    interval = difference.interval
+    interval, measured = difference.interval, row.metric(metric)
+    said = measured.difference
     if all(a == b for a, b in values):
         text = "identical"
     elif interval.low is None:
-        text = f"{interval.mean:+.2f}"
+        text = said(interval.mean)
     else:
-        text = f"{interval.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+        text = f"{said(interval.mean)} [{said(interval.low)}, {said(interval.high or 0.0)}]"
     if len(values) < len(row.pairs):
         text += f", {len(values)} of {len(row.pairs)}"
-    return [f"{statistics.fmean(side):.2f}" for side in zip(*values, strict=True)] + [text]
+    return [measured.text(statistics.fmean(side)) for side in zip(*values, strict=True)] + [text]
 
 
 def _cells(found: Comparison, metrics: Sequence[str], several: bool) -> Table:
-    titles = headings(found.titles)
+    titles = headings(found.measured)
     header = ["row", *(["dataset"] if several else []), "seed", "cell"]
     for metric in metrics:
         header += [f"{title_of(metric, titles)}, A", "B", "B minus A"]
@@ -87,13 +88,13 @@ def _values(pair: Pair, metric: str) -> list[str]:
     value = pair.value(metric)
     if value is None:
         return [*sides, NOTHING]
-    return [*sides, "identical" if value[0] == value[1] else f"{value[1] - value[0]:+.2f}"]
+    return [*sides, "identical" if value[0] == value[1] else pair.b.measured[metric].difference(value[1] - value[0])]
 
 
 def _number(result: CellResult, metric: str) -> str:
     """The value, or what became of it."""
     if metric in result.metrics:
-        return f"{result.metrics[metric]:.2f}"
+        return result.measured[metric].text(result.metrics[metric])
     if result.pretraining.status != "done":
         return result.pretraining.status
     name = evaluation_name(result.cell, metric)

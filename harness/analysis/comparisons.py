@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.frame import Record
+from harness.analysis.entries import Entry
+from harness.analysis.frame import Record, first_of, metric_of
 from harness.analysis.statistics import Interval, McNemar, mcnemar, mean_interval
+from harness.spec.metric import Metric
 from harness.store.cell_result import CellResult
 from harness.store.records import CurvePoint
-from harness.suite.claim_language import Claim, named_axes, selected
+from harness.suite.claim_language import KNN, Claim, named_axes, selected
 
 Seeds = Mapping[int, Record]
 
@@ -28,6 +30,10 @@ class Row:
     dataset: str
     runs: Seeds
     """By seed, done or not."""
+
+    def metric(self, name: str) -> Metric:
+        """Unit and direction."""
+        return Entry(name, tuple(self.runs.values())).metric
 
     def left_out(self, metric: str | None) -> list[str]:
         """Where the metric (None: the training) is not done, in a line, `cifar10, byol: failed (seeds 1, 2)`; nothing
@@ -107,7 +113,7 @@ def compare(
 
 
 def metric(name: str) -> Callable[[CellResult], tuple[float, float]]:
-    """A run's accuracy."""
+    """A run's value."""
 
     def measure(result: CellResult) -> tuple[float, float]:
         if name not in result.metrics:
@@ -122,9 +128,12 @@ def time_to_share(claim: Claim) -> Callable[[CellResult], tuple[float, float]]:
 
     def measure(result: CellResult) -> tuple[float, float]:
         names = _curves(claim, result)
+        if any(not found.higher_is_better for name in names if (found := metric_of(result.cell, name))):
+            raise Missing(f"less of {claim.metric} is better, so a share of its last reading says nothing")
         readings = [(point, value) for point in result.curves if (value := _reading(point, names)) is not None]
         if not readings:
-            raise Missing("its training curve has no k-NN (`monitors: {knn5: {probe: knn, k: 5}}`)")
+            curve = "k-NN" if claim.metric == KNN else claim.metric
+            raise Missing(f"its training curve has no {curve} (`monitors: {{knn5: {{probe: knn, k: 5}}}}`)")
         wanted = (claim.share or 100.0) / 100 * readings[-1][1]
         at = next(index for index, (_, value) in enumerate(readings) if value >= wanted)
         return (_time(readings[at - 1][0], claim, result) if at else 0.0), _time(readings[at][0], claim, result)
@@ -163,9 +172,9 @@ def _measured(row: Row, seed: int, measure: Callable[[CellResult], tuple[float, 
 
 def _curves(claim: Claim, result: CellResult) -> list[str]:
     """Names that the claim's curve may have in a run."""
-    if claim.metric != "knn":
+    if claim.metric != KNN:
         return [claim.metric]
-    return [f"{name}_top1" for name, monitor in result.cell.monitors.items() if monitor.probe == "knn"]
+    return first_of((name, monitor) for name, monitor in result.cell.monitors.items() if monitor.probe == KNN)
 
 
 def _reading(point: CurvePoint, names: Sequence[str]) -> float | None:

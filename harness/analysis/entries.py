@@ -6,14 +6,15 @@ A mean is over every planned cell or is not shown: what is missing, failed, skip
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from harness.analysis.frame import COSTS, NOTHING, Record, planned_metrics
 from harness.analysis.statistics import Interval, mean_interval
+from harness.spec.metric import Metric
 
 COST_TITLES = {
     "views_seen": "views seen",
@@ -27,8 +28,6 @@ COST_TITLES = {
     "energy_joules": "energy kJ",
     "parameters": "parameters",
 }
-_KNN = re.compile(r"knn(\d+)_top1")
-_TOP = re.compile(r"(.+)_top(\d+)")
 _COST_UNIT = {"peak_memory_bytes": 2.0**20, "encoder_flops_per_view": 1e6, "train_flops": 1e12, "energy_joules": 1e3}
 _COST_TEXT = {
     "train_seconds": "{:,.1f}",
@@ -63,6 +62,12 @@ class Entry:
     """Asked to show the mean over what is done even if some is missing; its text then says of how many."""
     best: bool = False
     """Best of its column, or not told apart from the best by the intervals: printed bold."""
+
+    @cached_property
+    def metric(self) -> Metric:
+        """Unit and direction, as the probe says."""
+        found = (record.metric(self.measure) for record in self.records)
+        return next((metric for metric in found if metric is not None), Metric("unknown", self.measure, unit=""))
 
     @property
     def by_seed(self) -> dict[int, float]:
@@ -99,7 +104,7 @@ class Entry:
 
     @property
     def difference(self) -> float | None:
-        """Mean minus the published number, in points; None if either is missing or the recipes differ."""
+        """Mean minus the published number; None if either is missing or the recipes differ."""
         published = self.published
         if published is None or published.value is None or not published.same_recipe:
             return None
@@ -117,8 +122,8 @@ class Entry:
             return NOTHING
         remarks = ["recalled"] if self.published.recalled else []
         remarks += [] if self.published.same_recipe else ["other recipe"]
-        remarks += [] if self.difference is None else [f"{self.difference:+.2f}"]
-        number = "collapse" if self.published.value is None else f"{self.published.value:.2f}"
+        remarks += [] if self.difference is None else [self.metric.difference(self.difference)]
+        number = "collapse" if self.published.value is None else self.metric.text(self.published.value)
         return number + (f" ({'; '.join(remarks)})" if remarks else "")
 
     def _number(self) -> str:
@@ -126,7 +131,8 @@ class Entry:
             return ""
         if self.measure in COSTS:
             return _COST_TEXT.get(self.measure, "{:,.0f}").format(self.mean / _COST_UNIT.get(self.measure, 1.0))
-        return f"{self.mean:.2f}" + ("" if self.spread is None else f" ± {self.spread:.2f}")
+        text = self.metric.text
+        return text(self.mean) + ("" if self.spread is None else f" ± {text(self.spread)}")
 
     def _remarks(self) -> list[str]:
         if self.measure in COSTS:
@@ -159,24 +165,25 @@ def title_of(measure: str, titles: Mapping[str, str] | None = None) -> str:
     """The heading of a metric or cost column.
 
     Args:
-        titles: of `headings`; a metric that is not among them is headed by what its name says.
+        titles: of `headings`; a metric that is not among them is headed by its name.
     """
-    if measure in COST_TITLES:
-        return COST_TITLES[measure]
-    if titles is not None and measure in titles:
-        return titles[measure]
-    if neighbours := _KNN.fullmatch(measure):
-        return f"{neighbours.group(1)}-NN %"
-    top = _TOP.fullmatch(measure)
-    return f"{'L-BFGS' if top.group(1) == 'lbfgs' else top.group(1)} top-{top.group(2)} %" if top else measure
+    return COST_TITLES.get(measure) or (titles or {}).get(measure, measure)
 
 
-def headings(metrics: Mapping[str, str]) -> dict[str, str]:
-    """The headings of metrics as their probes say; of equal ones, all but the first name their evaluation."""
-    found: dict[str, str] = {}
-    for metric, title in metrics.items():
-        found[metric] = f"{title} ({metric.rpartition('_')[0]})" if title in found.values() else title
+def told_apart(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """The metrics; of those with one heading, all but the first with their evaluation in the title."""
+    found: dict[str, Metric] = {}
+    taken: set[str] = set()
+    for name, metric in metrics.items():
+        apart = replace(metric, title=f"{metric.title} ({name.rpartition('_')[0]})")
+        found[name] = apart if metric.heading in taken else metric
+        taken.add(metric.heading)
     return found
+
+
+def headings(metrics: Mapping[str, Metric]) -> dict[str, str]:
+    """How tables head metrics, units included."""
+    return {name: metric.heading for name, metric in told_apart(metrics).items()}
 
 
 def headings_in(records: Iterable[Record]) -> dict[str, str]:

@@ -10,12 +10,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from harness.evaluation.probes import Metric
 from harness.registry import all_probes
 from harness.spec.collapse import CollapseRule
-from harness.spec.models import Cell, Evaluation, Pretraining
+from harness.spec.metric import Metric
+from harness.spec.models import Cell, Evaluation, Pretraining, Question
 from harness.store.cell_result import CellResult, Cost, read_cell
 from harness.store.provenance import Code, stale_reason
 from harness.store.records import Failure
@@ -84,6 +85,10 @@ class Record:
             return self.costs.get(measure)
         return None if self.result is None else self.result.metrics.get(measure)
 
+    def metric(self, name: str) -> Metric | None:
+        """Title, unit and direction of a metric of an evaluation or a monitor; None where the cell has none such."""
+        return metric_of(self.cell, name)
+
     def text(self, name: str) -> str:
         """What a suite's name (`method`, `dataset`, an axis, a field) stands for here, as printed."""
         try:
@@ -108,7 +113,22 @@ def gather(
 
 def evaluation_name(cell: Cell, metric: str) -> str | None:
     """The name of the cell's evaluation that a metric would be of; None where the cell has none."""
-    return max((name for name in cell.evaluations if metric.startswith(f"{name}_")), key=len, default=None)
+    return _asker(cell.evaluations, metric)
+
+
+def metric_of(cell: Cell, name: str) -> Metric | None:
+    """What a metric of one of the cell's evaluations or, failing that, monitors is; None where it has none such."""
+    for questions in (cell.evaluations, cell.monitors):
+        asker = _asker(questions, name)
+        for metric in metrics_of(questions[asker]) if asker else ():
+            if name == f"{asker}_{metric.name}":
+                return metric
+    return None
+
+
+def metrics_of(question: Question) -> tuple[Metric, ...]:
+    """What a question's probe measures, the first above all; what depends on the number of classes is among it."""
+    return _metrics_of(question.probe, json.dumps(question.settings, sort_keys=True))
 
 
 def expected_metrics(cell: Cell) -> list[str]:
@@ -116,24 +136,30 @@ def expected_metrics(cell: Cell) -> list[str]:
     return [metric for name, question in cell.evaluations.items() for metric in _expected(name, question)]
 
 
-def planned_metrics(records: Iterable[Record]) -> dict[str, str]:
-    """What `Expansion.metrics` says, of these records' cells: every metric with its probe's heading, the first of each
-    evaluation before all others."""
+def planned_metrics(records: Iterable[Record]) -> dict[str, Metric]:
+    """What `Expansion.metrics` says, of these records' cells: every metric, the first of each evaluation before all
+    others."""
     asked = _questions(records)
-    titles = {f"{name}_{metric.name}": metric.title for name, question in asked for metric in _metrics_of(question)}
-    return {metric: titles[metric] for metric in dict.fromkeys([*_first(asked), *titles])}
+    found = {f"{name}_{metric.name}": metric for name, question in asked for metric in metrics_of(question)}
+    return {name: found[name] for name in dict.fromkeys([*first_of(asked), *found])}
 
 
 def first_metrics(records: Iterable[Record]) -> list[str]:
     """The first metric of each evaluation that these records' cells have."""
-    return list(dict.fromkeys(_first(_questions(records))))
+    return list(dict.fromkeys(first_of(_questions(records))))
+
+
+def first_of(asked: Iterable[tuple[str, Question]]) -> list[str]:
+    """The first metric of each named question."""
+    return [f"{name}_{metrics_of(question)[0].name}" for name, question in asked]
 
 
 def frame(records: Sequence[Record]) -> pd.DataFrame:
     """A row per cell and metric, in the order given.
 
-    Accuracies are per cent; the columns of axes are named `axis.NAME`. Status and reason are the metric's. An
-    evaluation that is not done has one row for each metric that it would give, with NaN for a value.
+    Values are in their metric's unit, accuracies in per cent; the columns of axes are named `axis.NAME`. Status and
+    reason are the metric's. An evaluation that is not done has one row for each metric that it would give, with NaN
+    for a value.
     """
     import pandas as pd  # slow to load, and those who only look need none
 
@@ -263,17 +289,19 @@ def _questions(records: Iterable[Record]) -> list[tuple[str, Evaluation]]:
     return [(name, question) for (name, _, _), question in found.items()]
 
 
-def _first(asked: Iterable[tuple[str, Evaluation]]) -> list[str]:
-    return [f"{name}_{metric.name}" for name, question in asked for metric in _metrics_of(question)[:1]]
+def _asker(questions: Mapping[str, Question], metric: str) -> str | None:
+    """The name of the question that a metric would be of."""
+    return max((name for name in questions if metric.startswith(f"{name}_")), key=len, default=None)
 
 
-def _metrics_of(question: Evaluation) -> tuple[Metric, ...]:
-    probe = all_probes()[question.probe]
-    return probe.metrics(probe.settings.model_validate(question.settings), None)
+@lru_cache(maxsize=1024)  # cells of one suite differ little
+def _metrics_of(probe: str, settings: str) -> tuple[Metric, ...]:
+    entry = all_probes()[probe]
+    return entry.all_metrics(entry.settings.model_validate_json(settings), None)
 
 
 def _expected(name: str, question: Evaluation) -> list[str]:
-    return [f"{name}_{metric.name}" for metric in _metrics_of(question)]
+    return [f"{name}_{metric.name}" for metric in metrics_of(question)]
 
 
 def _measured(record: Record) -> list[dict[str, Any]]:

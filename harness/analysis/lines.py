@@ -86,7 +86,7 @@ def _left_out(entry: Entry, controls: Collection[str]) -> bool:
 
 
 def _best(entries: Mapping[Place, Entry], places: Sequence[Place]) -> list[Place]:
-    top = max(places, key=lambda place: entries[place].mean or 0.0)
+    top = max(places, key=lambda place: entries[place].metric.sign * (entries[place].mean or 0.0))
     if len(entries[top].values) < 2:
         return []
     found = []

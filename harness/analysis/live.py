@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 
 from harness.analysis.estimate import estimated_seconds
-from harness.analysis.frame import DEFAULT_RULE, Record, gather
+from harness.analysis.frame import DEFAULT_RULE, Record, gather, metrics_of
 from harness.spec.collapse import CollapseRule
+from harness.spec.metric import Metric
 from harness.store.progress import RunProgress
 from harness.store.records import Curve, Description, EvaluationRecord, PretrainingRecord
 from harness.store.sealed import Sealed
@@ -34,6 +35,8 @@ class Running:
     name: str
     progress: RunProgress | None
     """None until it says something: it loads its data or its compiler works."""
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    """What its monitors measure, by the names that its curve has."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def look(title: str, expansion: Expansion, store: Store, facts: Facts, rule: Col
     for record in records:
         if states[record.placed.id] == "running":
             held.setdefault(record.cell.pretraining.id, record)
-    running = tuple(Running(_name(record), store.read_progress(id_)) for id_, record in held.items())
+    running = tuple(Running(_name(r), store.read_progress(id_), _monitored(r)) for id_, r in held.items())
     ended = [r for r in sorted(records, key=_finished, reverse=True) if states[r.placed.id] in ("done", "failed")]
     waiting = [record for record in records if states[record.placed.id] in ("pending", "interrupted")]
     needed = estimated_seconds(waiting, store, facts)
@@ -166,6 +169,11 @@ def _finished(record: Record) -> str:
         return ""
     answers = record.result.evaluations.values()
     return max(record.result.provenance.finished, *(answer.provenance.finished for answer in answers), "")
+
+
+def _monitored(record: Record) -> dict[str, Metric]:
+    monitors = record.cell.monitors.items()
+    return {f"{name}_{metric.name}": metric for name, monitor in monitors for metric in metrics_of(monitor)}
 
 
 def _name(record: Record) -> str:

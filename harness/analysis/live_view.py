@@ -12,10 +12,11 @@ from itertools import pairwise
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from harness.analysis.entries import headings, title_of
+from harness.analysis.entries import told_apart
 from harness.analysis.frame import Record, first_metrics
 from harness.analysis.live import Running, Snapshot
 from harness.progress import duration, first_line
+from harness.spec.metric import Metric
 from harness.store.progress import RunProgress
 
 COLOURS = {
@@ -122,25 +123,27 @@ def _cell(cell: Running, width: int) -> list[Text]:
     if progress is None:
         return [_spread(cell.name, "starting", width), Text("  no word yet", style="bright_black")]
     if progress.stage == "evaluating":
-        return [_spread(cell.name, "evaluating", width), *_curves(progress, width, "")]
+        return [_spread(cell.name, "evaluating", width), *_curves(cell, progress, width, "")]
     left = f", {duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
     share = progress.step / progress.steps if progress.steps else 0.0
     where = f"epoch {progress.epoch}/{progress.epochs}, {share:.0%}{left}"
-    return [_spread(cell.name, where, width), *_curves(progress, width, f"{progress.views_per_second:,.0f} views/s")]
+    return [
+        _spread(cell.name, where, width),
+        *_curves(cell, progress, width, f"{progress.views_per_second:,.0f} views/s"),
+    ]
 
 
-def _curves(progress: RunProgress, width: int, speed: str) -> list[Text]:
-    """Loss and accuracies with their sparklines, and the speed, as much of each as the width allows."""
+def _curves(cell: Running, progress: RunProgress, width: int, speed: str) -> list[Text]:
+    """Loss and monitored metrics with their sparklines, and the speed, as much of each as the width allows."""
     series: dict[str, list[float]] = {}
     for point in progress.curve:
         for name, value in point.values.items():
             series.setdefault(name, []).append(value)
     parts = [] if progress.loss is None else [(f"loss {progress.loss:.4g}", series.get("loss", []))]
-    parts += [
-        (f"{title_of(name).removesuffix(' %')} {values[-1]:.1f} %", values)
-        for name, values in series.items()
-        if name != "loss"
-    ]
+    for name, values in series.items():
+        if name != "loss":
+            metric = cell.metrics.get(name) or Metric("unknown", name, unit="")
+            parts.append((f"{metric.title} {metric.said(values[-1])}", values))
     texts = sum(cell_len(text) for text, _ in parts) + cell_len(speed)
     gaps = 2 * (len(parts) + bool(speed)) + len(parts)
     columns = min(_MOST_CURVE, (width - texts - gaps) // max(1, len(parts)))
@@ -169,9 +172,9 @@ def _outcome(record: Record) -> str:
     """The first metric of each evaluation, in the order of the suite."""
     parts = []
     if record.result is not None:
-        titles, values = headings(record.result.titles), record.result.metrics
-        shown = [metric for metric in first_metrics([record]) if metric in values]
-        parts = [f"{title_of(metric, titles).replace(' %', '')} {values[metric]:.2f} %" for metric in shown]
+        measured, values = told_apart(record.result.measured), record.result.metrics
+        shown = [name for name in first_metrics([record]) if name in values]
+        parts = [f"{measured[name].title} {measured[name].said(values[name])}" for name in shown]
     return ", ".join(parts + (["collapsed"] if record.collapsed else []))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.analysis.frame import evaluation_name
+from harness.registry import all_probes
 from harness.spec.models import Cell, Question
 
 
@@ -22,9 +23,11 @@ class ProbeMetric:
 
 
 def probe_name(question: Question) -> str:
-    """The probe, with the number of neighbours for `knn`."""
-    k = question.settings.get("k")
-    return f"knn{k}" if question.probe == "knn" and k is not None else question.probe
+    """What the probe calls itself: `knn5`; the plain name of one that is not installed here."""
+    entry = all_probes().get(question.probe)
+    if entry is None or entry.called is None:
+        return question.probe
+    return entry.called(entry.settings.model_validate(question.settings))
 
 
 def probe_metric(cell: Cell, metric: str) -> ProbeMetric | None:

@@ -59,8 +59,7 @@ def as_text(
 def statistics_frame(found: Iterable[tuple[str, Line]]) -> pd.DataFrame:
     """The lines of some tables by title, in long format: a row for each row, column and measure of a table.
 
-    Accuracies in per cent, differences in points; empty where there is nothing to say, a mean over missing runs above
-    all.
+    Each in its metric's unit; empty where there is nothing to say, a mean over missing runs above all.
     """
     import pandas as pd
 
@@ -95,13 +94,13 @@ def _columns(found: Sequence[Line]) -> list[tuple[str, Callable[[Line], str]]]:
     baseline = next((line.baseline for line in found if line.baseline is not None), None)
     return [
         ("n", lambda line: f"{len(line.entry.values)} of {len(line.entry.records)}"),
-        ("95 % interval", lambda line: _range(line.entry.interval, "{:.2f}")),
-        (f"minus {baseline}", lambda line: _number(line.difference and line.difference.interval.mean, "{:+.2f}")),
-        ("its 95 % interval", lambda line: _range(line.difference and line.difference.interval, "{:+.2f}")),
+        ("95 % interval", lambda line: _range(line.entry.interval, _text(line))),
+        (f"minus {baseline}", _difference),
+        ("its 95 % interval", lambda line: _range(line.difference and line.difference.interval, _signed(line))),
         ("effect d", lambda line: _number(line.difference and line.difference.effect, "{:+.1f}")),
         ("p (Holm)", lambda line: _number(line.p, "{:.2g}")),
         ("seeds for a test", _seeds),
-        ("seeds and images", lambda line: _range(line.resampled, "{:+.2f}" if line.baseline else "{:.2f}")),
+        ("seeds and images", lambda line: _range(line.resampled, _signed(line) if line.baseline else _text(line))),
         ("McNemar p", lambda line: _number(line.single and line.single.p, "{:.2g}")),
     ]
 
@@ -117,10 +116,22 @@ def _number(value: float | None, form: str) -> str:
     return NOTHING if value is None else form.format(value)
 
 
-def _range(value: Interval | Resampled | None, form: str) -> str:
+def _difference(line: Line) -> str:
+    return NOTHING if line.difference is None else _signed(line)(line.difference.interval.mean)
+
+
+def _text(line: Line) -> Callable[[float], str]:
+    return line.entry.metric.text
+
+
+def _signed(line: Line) -> Callable[[float], str]:
+    return line.entry.metric.difference
+
+
+def _range(value: Interval | Resampled | None, text: Callable[[float], str]) -> str:
     if value is None or value.low is None or value.high is None:
         return NOTHING
-    return f"[{form.format(value.low)}, {form.format(value.high)}]"
+    return f"[{text(value.low)}, {text(value.high)}]"
 
 
 def _notes(found: Sequence[Line], shown: Collection[str]) -> Iterable[str]:

@@ -17,6 +17,7 @@ from harness.analysis.notes import Note, notes
 from harness.analysis.references import Reference, for_cell
 from harness.analysis.statistics_table import Statistics, as_text
 from harness.spec.collapse import CollapseRule
+from harness.spec.metric import Metric
 from harness.suite.models import TableSpec
 
 
@@ -47,7 +48,7 @@ def build(
     references: Iterable[Reference] = (),
     *,
     rule: CollapseRule = DEFAULT_RULE,
-    metrics: Mapping[str, str] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     renamed: Mapping[str, str] | None = None,
     partial: bool = False,
     any_recipe: bool = False,

@@ -35,7 +35,9 @@ class _Side:
 @click.argument("b")
 @click.option("--suite", type=click.Path(path_type=Path), default=None, help="Compare its cells only, by its names.")
 @click.option("--preset", default=None, metavar="NAME", help="A preset of the suite.")
-@click.option("--metric", "metrics", multiple=True, help="Such as linear_top1; repeatable. By default all but top-5.")
+@click.option(
+    "--metric", "metrics", multiple=True, help="Such as linear_top1; repeatable. By default the first of each probe."
+)
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Write Markdown here too."
 )
@@ -44,8 +46,8 @@ class _Side:
     type=click.FloatRange(min=0),
     default=None,
     metavar="POINTS",
-    help="Exit with 1 if a row of B is more than so many points below A with its whole interval, or a cell that was "
-    "done in A failed in B.",
+    help="Exit with 1 if a row of B is worse than A by more than so many points, or units of the metric, with its "
+    "whole interval, or a cell that was done in A failed in B.",
 )
 @results_option
 @data_option
@@ -134,27 +136,29 @@ def _read(name: str, store: Store, planned: Sequence[Planned] | None) -> _Side:
 
 
 def _metrics(found: Comparison, asked: Sequence[str]) -> list[str]:
-    """Those asked for, or else all that both sides have but top-5."""
+    """Those asked for, or else the first of each evaluation that both sides have."""
     unknown = [name for name in asked if name not in found.metrics]
     if unknown and found.pairs:
         known = ", ".join(found.metrics) or "none"
         click.echo(f"error: no pair of cells has the metric `{unknown[0]}` on both sides; they have: {known}", err=True)
         sys.exit(BAD_ARGUMENTS)
-    return list(dict.fromkeys(asked)) or [name for name in found.metrics if not name.endswith("_top5")]
+    return list(dict.fromkeys(asked)) or found.first_metrics
 
 
 def _check_drops(found: Comparison, metrics: Sequence[str], points: float) -> None:
     """Say what fell by more, and exit with 1 if anything did."""
     from harness.analysis.entries import headings, title_of
+    from harness.spec.metric import PER_CENT
 
-    titles = headings(found.titles)
+    titles = headings(found.measured)
     lost = [pair for pair in found.pairs if pair.a.status == "done" and pair.b.status == "failed"]
     verdicts = [(row, metric, row.fell(metric, points)) for row in found.rows for metric in metrics]
     for row, metric, fell in verdicts:
         if fell:
-            click.echo(
-                f"{row.name} on {row.dataset}: {title_of(metric, titles)} fell by more than {points:g} points", err=True
-            )
+            fall = f"fell by more than {points:g} points"
+            if (measured := row.metric(metric)).unit != PER_CENT:
+                fall = f"got worse by more than {measured.said(points)}"
+            click.echo(f"{row.name} on {row.dataset}: {title_of(metric, titles)} {fall}", err=True)
     if lost:
         click.echo(f"cells that were done in A and failed in B: {len(lost)}", err=True)
     if unsure := sum(fell is None for _, _, fell in verdicts):

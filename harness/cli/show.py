@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.store.store import Store
 
 _SPACES = ("h_std", "h_rankme", "v_std", "v_rankme")  # the diagnostics that are read most
+_CLASSES = 20  # lines of accuracies by class
 
 
 @click.command()
@@ -84,6 +85,7 @@ def _show(store: Store, record: PretrainingRecord) -> None:
     result = shown[0]
     console.print(f"[bold]{record.id}[/] {result.status}  {escape(str(store.directory(record.id)))}")
     console.print(_evaluations(store, shown))
+    _print_classes(console, shown)
     _print_failures(console, shown)
     if result.diagnostics:
         console.print(_pairs("diagnostics", result.diagnostics))
@@ -112,12 +114,34 @@ def _evaluations(store: Store, shown: list[CellResult]) -> Table:
             if answer.failure is not None:
                 table.add_row(name, f"failed: {escape(answer.failure.kind)}", *map(escape, rest))
             for own, value in answer.metrics.items():
-                table.add_row(*map(escape, (f"{name}_{own}", f"{value:.2f} %", *rest)))
+                table.add_row(*map(escape, (f"{name}_{own}", answer.metric(own).said(value), *rest)))
     for id_ in store.evaluation_ids(shown[0].id):
         if id_ not in seen:
             reason = store.read_evaluation(shown[0].id, id_).reason or "of another encoder than the one that is here"
             table.add_row("–", f"not used: {escape(reason)}", "", "", "", id_)
     return table
+
+
+def _print_classes(console: Console, shown: list[CellResult]) -> None:
+    """Accuracy of each class, a column an evaluation; of many classes, those that are worst off."""
+    recalls = {
+        f"{name}_top1": dict(found)
+        for result in shown
+        for name in result.evaluations
+        if (found := result.recalls(name))
+    }
+    classes = list(dict.fromkeys(label for of in recalls.values() for label in of))
+    if not classes:
+        return
+    first = next(iter(recalls.values()))
+    worst = sorted(classes, key=lambda label: first.get(label) or 0.0)[:_CLASSES]
+    kept = [label for label in classes if label in worst]
+    title = "classes" if len(kept) == len(classes) else f"classes: the {len(kept)} worst of {len(classes)}"
+    table = Table("class", *recalls, title=title, title_justify="left", box=None)
+    for label in kept:
+        values = [of.get(label) for of in recalls.values()]
+        table.add_row(escape(label), *("–" if value is None else f"{value:.2f} %" for value in values))
+    console.print(table)
 
 
 def _print_failures(console: Console, shown: list[CellResult]) -> None:

@@ -1,5 +1,5 @@
-"""Questions asked of one encoder: its features, extracted once a split, and what the probes make of them. Owns which
-images are shown to the encoder and in what order. The scored split is used for nothing else.
+"""Questions asked of one encoder: its features, extracted once a split where a probe wants them, and what the probes
+make of it. Owns which images stand for which split. The scored split is used for nothing else.
 """
 
 from __future__ import annotations
@@ -17,39 +17,34 @@ from harness.data.loading import Loaded, load_scored, load_training, stratified
 from harness.data.views import clean
 from harness.evaluation.evaluate import Scores, score
 from harness.evaluation.features import extract
-from harness.evaluation.probes import Labelled
+from harness.evaluation.split import PrivateEncoder, Shown, Split
 from harness.registry import all_probes
 from harness.spec.identity import identity_of
-from harness.spec.models import Input, Precision, Question, ScoredSplit, Source, Transform
+from harness.spec.models import Input, Question, ScoredSplit, Source
 from harness.streams import stream_seed
 
 Role = Literal["train", "test", "validation"]
 
 
 class Features:
-    """Frozen features h of one encoder, each split extracted when it is first asked for."""
+    """Frozen features h of one encoder, each split extracted when it is first asked for, and its splits for probes."""
 
     def __init__(self, encoder: nn.Module, fed: Input, data_dir: Path, device: torch.device) -> None:
         self._encoder, self._input, self._data_dir, self._device = encoder, fed, data_dir, device
-        self._kept: dict[str, Labelled] = {}
+        self._kept: dict[str, Tensor] = {}
 
-    def train(self, question: Question) -> Labelled:
-        """Of the images that the probe is fitted on; of few labels, those that the question's seed draws."""
-        labelled = self._labelled(question.train, "train", question.transform, question.precision)
+    def train(self, question: Question) -> Split:
+        """The images that the probe is fitted on; of few labels, those that the question's seed draws."""
+        split = self._split("training", question.train, "train", question)
         if question.label_fraction is None:
-            return labelled
-        labels = labelled.labels.numpy()
+            return split
+        labels = split.labels.numpy()
         count = max(1, round(len(labels) * question.label_fraction))
-        rows = torch.from_numpy(stratified(labels, count, stream_seed(question.seed or 0, "few labels")))
-        return Labelled(labelled.features[rows.to(labelled.features.device)], labelled.labels[rows])
+        return split.take(torch.from_numpy(stratified(labels, count, stream_seed(question.seed or 0, "few labels"))))
 
-    def scored(self, question: Question) -> Labelled:
-        """Of the images that it is scored on."""
-        return self._labelled(question.scored, question.split, question.transform, question.precision)
-
-    def classes(self, question: Question) -> int:
-        """Of the dataset that is asked about."""
-        return len(self._loaded(question.scored, question.split).classes)
+    def scored(self, question: Question) -> Split:
+        """The images that it is scored on."""
+        return self._split("scored", question.scored, question.split, question)
 
     def ask(self, question: Question) -> Scores:
         """The question's answer.
@@ -58,26 +53,44 @@ class Features:
             DataError, DataMissing: images that cannot be read, or are not here.
             ValueError: what the probe refuses; see `score`.
         """
-        train, scored = self.train(question), self.scored(question)
-        probe = all_probes()[question.probe]
-        return score(probe, question.settings, train, scored, self.classes(question), question.seed or 0)
+        shown = self._shown(question)
 
-    def _labelled(self, source: Source, role: Role, transform: Transform, precision: Precision) -> Labelled:
-        key = json.dumps([identity_of(source), role, identity_of(transform), precision], sort_keys=True)
+        def private() -> PrivateEncoder:
+            return PrivateEncoder(self._encoder, question.precision, shown)
+
+        probe, train, scored = all_probes()[question.probe], self.train(question), self.scored(question)
+        return score(probe, question.settings, private, train, scored, question.seed or 0)
+
+    def embedded_rows(self, question: Question, rows: Tensor) -> Tensor:
+        """h (n, F) of some of the images that the probe is fitted on."""
+        features = self._extracted(question.train, "train", question)
+        return features[rows.to(features.device)]
+
+    def _split(self, called: str, source: Source, role: Role, question: Question) -> Split:
+        loaded = self._loaded(source, role)
+        return Split(
+            called,
+            torch.from_numpy(np.array(loaded.images.labels)),
+            loaded.classes,
+            lambda: self._extracted(source, role, question),
+            loaded.images,
+            self._shown(question),
+        )
+
+    def _extracted(self, source: Source, role: Role, question: Question) -> Tensor:
+        shown = [identity_of(source), role, identity_of(question.transform), question.precision]
+        key = json.dumps(shown, sort_keys=True)
         if key not in self._kept:
             images = self._loaded(source, role).images
-            batches = clean(images, self._input, transform, self._device)
-            features = extract(self._encoder, batches, self._device, precision)
-            self._kept[key] = Labelled(features, torch.from_numpy(np.array(images.labels)))
+            batches = clean(images, self._input, question.transform, self._device)
+            self._kept[key] = extract(self._encoder, batches, self._device, question.precision)
         return self._kept[key]
 
     def _loaded(self, source: Source, role: Role) -> Loaded:
         return load_images(source, role, self._data_dir, self._input.channels)
 
-    def embedded_rows(self, question: Question, rows: Tensor) -> Tensor:
-        """h (n, F) of some of the images that the probe is fitted on, all of whose features are at hand."""
-        features = self._labelled(question.train, "train", question.transform, question.precision).features
-        return features[rows.to(features.device)]
+    def _shown(self, question: Question) -> Shown:
+        return Shown(self._input, question.transform, self._device)
 
 
 def load_images(source: Source, role: Role, data_dir: Path, channels: int) -> Loaded:

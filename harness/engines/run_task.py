@@ -269,15 +269,22 @@ class _TaskRun:
         try:
             features = self._features(record)
             scores = features.ask(evaluation)
-            hits = Arrays(id=evaluation.id, hits={name: pack_hits(found) for name, found in scores.hits.items()})
+            scored = features.scored(evaluation)
+            hits = Arrays(
+                id=evaluation.id,
+                hits={name: pack_hits(found) for name, found in scores.hits.items()},
+                recalls=tuple(zip(scored.classes, scores.recalls, strict=False)),
+            )
             answer = EvaluationRecord(
                 id=evaluation.id,
                 spec=evaluation,
                 encoder=record.encoder.sha256 if record.encoder else None,
                 status="done",
                 metrics=scores.metrics,
-                titles=scores.titles,
-                images=len(features.scored(evaluation).labels),
+                titles={metric.name: metric.heading for metric in scores.values},
+                units={metric.name: metric.unit for metric in scores.values},
+                lower_is_better=tuple(metric.name for metric in scores.values if not metric.higher_is_better),
+                images=len(scored),
                 details={**scores.details, **self._sample(record, evaluation, features)},
                 provenance=provenance,
             )
@@ -304,8 +311,8 @@ class _TaskRun:
             return {}
         try:
             scored = features.scored(question)
-            rows = shown_rows(len(scored.labels))
-            sample = principal_sample(scored.features[rows.to(scored.features.device)], scored.labels[rows])
+            h, rows = scored.features(), shown_rows(len(scored))
+            sample = principal_sample(h[rows.to(h.device)], scored.labels[rows])
         except Exception as error:  # a decomposition may not converge, and costs no accuracy
             return {"sample": f"none: {type(error).__name__}: {error}"}
         store.save_arrays(record.id, name, Arrays(id=record.id, sample=sample))

@@ -1,9 +1,11 @@
-"""What a representation is worth: one question's answer as numbers. Owns the checks of what comes in and the mean of
-the hits; never extracts features, and never sees an image.
+"""What a representation is worth: one question's answer as numbers. Owns the checks of what comes in and out, the mean
+of the hits, and what each class has of it; never extracts features, and never sees an image.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,41 +14,82 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harness.evaluation.probes import Labelled, ProbeEntry
+from harness.evaluation.accuracy import BALANCED, TOP1, balanced_accuracy, class_recalls
+from harness.evaluation.probes import Answer, ProbeEntry
+from harness.evaluation.split import PrivateEncoder, Split
+from harness.spec.metric import PER_CENT, Metric
 
 
 @dataclass
 class Scores:
-    """Accuracies in per cent, and what they are made of."""
+    """A question's answer."""
 
-    metrics: dict[str, float] = field(default_factory=dict)
-    titles: dict[str, str] = field(default_factory=dict)
+    values: dict[Metric, float] = field(default_factory=dict)
+    """Each in its metric's unit, the probe's first metric first."""
     hits: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
-    """Per metric, whether each scored image is right, in their order."""
+    """Per accuracy, whether each scored image is right, in their order."""
+    recalls: list[float | None] = field(default_factory=list)
+    """Of `top1`, in per cent, per class in the order of the labels; None for a class that has no scored image. Empty
+    for a probe without that metric."""
     details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """By their names."""
+        return {metric.name: value for metric, value in self.values.items()}
 
 
 def score(
-    probe: ProbeEntry, settings: dict[str, Any], train: Labelled, scored: Labelled, classes: int, seed: int
+    probe: ProbeEntry,
+    settings: dict[str, Any],
+    encoder: Callable[[], PrivateEncoder],
+    train: Split,
+    scored: Split,
+    seed: int,
 ) -> Scores:
     """Fit a probe on `train`, score it on `scored`.
 
     Args:
         settings: the probe's own, as a spec holds them.
+        encoder: gives a copy that the probe may train.
         seed: of all that the probe draws.
 
     Raises:
-        ValueError: labels outside [0, classes), features that are not finite, an empty split, or what the probe itself
-            refuses.
-        TypeError: the probe answers otherwise than `Answer` says.
+        ValueError: labels outside the classes, features or a value that are not finite, an empty split, or what the
+            probe itself refuses.
+        TypeError: the probe answers otherwise than it declares.
     """
-    _check("training", train, classes)
-    _check("scored", scored, classes)
-    model = probe.settings.model_validate(settings)
-    answer = probe.run(model, train, scored, classes, seed)
-    hits = {name: _booleans(probe.name, name, found, len(scored.labels)) for name, found in answer.hits.items()}
-    titles = {metric.name: metric.title for metric in probe.metrics(model, classes) if metric.name in hits}
-    return Scores({name: 100.0 * float(found.mean()) for name, found in hits.items()}, titles, hits, answer.details)
+    for split in (train, scored):
+        _check(split)
+    model, classes = probe.settings.model_validate(settings), len(scored.classes)
+    answer = probe.run(model, encoder, train, scored, seed)
+    declared = {metric.name: metric for metric in probe.metrics(model, classes)}
+    _check_answer(probe.name, answer, declared)
+    hits = {name: _booleans(probe.name, name, found, len(scored)) for name, found in answer.hits.items()}
+    values = {name: 100.0 * float(found.mean()) for name, found in hits.items()} | answer.values
+    recalls = class_recalls(hits[TOP1], scored.labels.numpy(), classes) if TOP1 in hits else []
+    if recalls:
+        values[BALANCED] = balanced_accuracy(recalls)
+    measured = {m: float(values[m.name]) for m in probe.all_metrics(model, classes) if m.name in values}
+    return Scores(measured, hits, recalls, answer.details)
+
+
+def _check_answer(probe: str, answer: Answer, declared: dict[str, Metric]) -> None:
+    """That it has every metric that is declared, once, and no other."""
+    given = [*answer.hits, *answer.values]
+    for name in declared:
+        if given.count(name) != 1:
+            said = "both as hits and as a value: give one" if name in given else "not: give it, or do not declare it"
+            raise TypeError(f"the probe {probe} declares the metric {name} and gives it {said}")
+    for name in given:
+        if name not in declared:
+            raise TypeError(f"the probe {probe} gives {name}, which is none of its metrics: declare it")
+    for name in answer.hits:
+        if declared[name].unit != PER_CENT or not declared[name].higher_is_better:
+            raise TypeError(f"the probe {probe} gives hits of {name}: their mean is in %, the higher the better")
+    for name, value in answer.values.items():
+        if not math.isfinite(value):
+            raise ValueError(f"the probe {probe} gives {value} as {name}: it has diverged, or the encoder has")
 
 
 def _booleans(probe: str, metric: str, found: Any, images: int) -> npt.NDArray[np.bool_]:
@@ -61,22 +104,17 @@ def _booleans(probe: str, metric: str, found: Any, images: int) -> npt.NDArray[n
     return array
 
 
-def _check(name: str, split: Labelled, classes: int) -> None:
-    if len(split.labels) == 0:
-        raise ValueError(f"the {name} split has no images")
-    if len(split.labels) != len(split.features):
-        raise ValueError(f"the {name} split has {len(split.features)} feature rows for {len(split.labels)} labels")
-    low, high = int(split.labels.min()), int(split.labels.max())
+def _check(split: Split) -> None:
+    labels, classes = split.labels, len(split.classes)
+    if len(labels) == 0:
+        raise ValueError(f"the {split.role} split has no images")
+    low, high = int(labels.min()), int(labels.max())
     if low < 0:
-        count = int((split.labels < 0).sum())
+        count = int((labels < 0).sum())
         raise ValueError(
-            f"{count} of {len(split.labels)} images of the {name} split are unlabelled: give it only labelled images"
+            f"{count} of {len(labels)} images of the {split.role} split are unlabelled: give it only labelled images"
         )
     if high >= classes:
-        raise ValueError(f"the {name} split has label {high}, and the dataset {classes} classes (0 to {classes - 1})")
-    broken = int((~split.features.isfinite().all(1)).sum())
-    if broken:
         raise ValueError(
-            f"features of {broken} of {len(split.features)} images of the {name} split are not finite: "
-            "the encoder has diverged; lower the learning rate or use float32"
+            f"the {split.role} split has label {high}, and the dataset {classes} classes (0 to {classes - 1})"
         )

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from harness.spec.collapse import CollapseRule, is_collapsed
 from harness.spec.identity import digest, identity_of
+from harness.spec.metric import Metric
 from harness.spec.models import Cell, Question
 from harness.store.provenance import Code, stale_reason
 from harness.store.records import (
@@ -100,12 +101,10 @@ class CellResult:
         }
 
     @property
-    def titles(self) -> dict[str, str]:
-        """How tables head the metrics."""
+    def measured(self) -> dict[str, Metric]:
+        """What the metrics are: title, unit and direction."""
         return {
-            f"{name}_{metric}": title
-            for name, record in self.evaluations.items()
-            for metric, title in record.titles.items()
+            f"{name}_{own}": record.metric(own) for name, record in self.evaluations.items() for own in record.metrics
         }
 
     def evaluation_of(self, metric: str) -> tuple[EvaluationRecord, str] | None:
@@ -124,6 +123,13 @@ class CellResult:
         record, own = found
         arrays = self.store.read_arrays(self.id, f"hits-{record.id}", record.id).record
         return unpack_hits(arrays.hits[own], record.images) if arrays and own in arrays.hits else None
+
+    def recalls(self, name: str) -> tuple[tuple[str, float | None], ...]:
+        """Of an evaluation: name of each class, and the share of its images that are right, in per cent; empty where
+        that is not stored."""
+        record = self.evaluations.get(name)
+        arrays = record and self.store.read_arrays(self.id, f"hits-{record.id}", record.id).record
+        return arrays.recalls if arrays else ()
 
     @property
     def diagnostics(self) -> dict[str, float | None]:

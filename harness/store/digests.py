@@ -57,13 +57,16 @@ _TRAINING = (
     "training/trainer.py",
 )
 _FEATURES = ("evaluation/arithmetic.py", "evaluation/features.py", "training/networks.py")
-_EVALUATION = ("engines/evaluate.py", "evaluation/evaluate.py")
+_EVALUATION = ("engines/evaluate.py", "evaluation/accuracy.py", "evaluation/evaluate.py", "evaluation/split.py")
 _DESCRIPTION = ("engines/cost.py", "engines/describe.py", "evaluation/collapse.py")
 
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "training on cpu": (*_DATA, *_AUGMENTATION, *_ENCODER, *_CPU_AUGMENTATION, *_TRAINING, *_CPU_TRAINING),
     "training on cuda": (*_DATA, *_AUGMENTATION, *_ENCODER, *_CUDA_AUGMENTATION, *_TRAINING, *_CUDA_TRAINING),
-    "evaluation": (*_DATA, *_ENCODER, *_FEATURES, *_EVALUATION),
+    "evaluation": (
+        *(*_DATA, *_AUGMENTATION, *_CPU_AUGMENTATION, *_CUDA_AUGMENTATION),
+        *(*_ENCODER, *_FEATURES, *_EVALUATION),
+    ),
     "description": (*_DATA, *_AUGMENTATION, *_ENCODER, *_FEATURES, *_DESCRIPTION),
 }
 """Files below `harness` that a kind of result passes through. A CUDA result is not aged by a CPU kernel, an evaluation
@@ -101,10 +104,11 @@ def extension_digest(file: Path, root: Path = SOURCES) -> str:
 
 def extension_files(file: Path, root: Path = SOURCES) -> set[Path]:
     """The files that `extension_digest` is of. What they import of `harness` is the rooms' matter, but for a built-in
-    probe, whose algorithm stands beside it."""
+    probe, whose algorithm stands beside it, in no room."""
     file, root = file.resolve(), root.resolve()
     ours = root / "harness"
     followed = ours / "evaluation" if file.is_relative_to(ours) else None
+    shared = {ours / name for name in ROOMS["evaluation"]}
     needed: set[Path] = set()
     waiting = [file]
     while waiting:
@@ -114,7 +118,7 @@ def extension_files(file: Path, root: Path = SOURCES) -> set[Path]:
             waiting.extend(
                 path
                 for path in imported_files(current, file.parent, root)
-                if not path.is_relative_to(ours) or (followed and path.is_relative_to(followed))
+                if not path.is_relative_to(ours) or (followed and path.is_relative_to(followed) and path not in shared)
             )
     return needed
 

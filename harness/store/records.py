@@ -1,7 +1,8 @@
 """What is left on disk of a pretraining, of its description and of each evaluation. Owns these schemas; reads and
 writes nothing.
 
-Every record is sealed with a checksum when it is written (`sealed.py`); accuracies are per cent.
+Every record is sealed with a checksum when it is written (`sealed.py`); accuracies are per cent, other metrics in the
+unit that stands beside them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import BeforeValidator, Field
 
 from harness.spec import identity
 from harness.spec.identity import Frozen
+from harness.spec.metric import PER_CENT, Metric
 from harness.spec.models import Evaluation, Monitor, Pretraining
 
 Status = Literal["done", "failed"]
@@ -168,7 +170,11 @@ class EvaluationRecord(Frozen):
     metrics: dict[str, float] = Field(default_factory=dict)
     """By the probe's own names, such as `top1`."""
     titles: dict[str, str] = Field(default_factory=dict)
-    """How tables head them."""
+    """How tables head them, the unit included."""
+    units: dict[str, str] = Field(default_factory=dict)
+    """Of each; per cent where none is said."""
+    lower_is_better: tuple[str, ...] = ()
+    """Those of which less is better."""
     images: int = 0
     """That were scored."""
     details: Annotated[dict[str, Any], BeforeValidator(_plain)] = Field(default_factory=dict)
@@ -177,6 +183,12 @@ class EvaluationRecord(Frozen):
     """Wall seconds, the extraction of features included where this evaluation was the first to need them."""
     provenance: Provenance
     failure: Failure | None = None
+
+    def metric(self, name: str) -> Metric:
+        """Title, unit and direction of one of its metrics."""
+        unit = self.units.get(name, PER_CENT)
+        title = self.titles.get(name, name).removesuffix(f" {unit}")
+        return Metric(name, title, unit, name not in self.lower_is_better)
 
 
 class Curve(Frozen):
@@ -212,7 +224,9 @@ class Arrays(Frozen):
     spectra: dict[str, list[float]] = Field(default_factory=dict)
     """Leading eigenvalues of the covariance of h and v, at step 0 and at the end."""
     hits: dict[str, str] = Field(default_factory=dict)
-    """Per metric, a bit a scored image in their order: base64 of numpy.packbits."""
+    """Per accuracy, a bit a scored image in their order: base64 of numpy.packbits."""
+    recalls: tuple[tuple[str, float | None], ...] = ()
+    """Name of each class, and the share of its images that `top1` has right, in per cent; None where it has none."""
     sample: Sample | None = None
 
 

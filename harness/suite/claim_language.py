@@ -1,13 +1,15 @@
 """The language of claims: what a suite may say that a paper claims, so that a run can answer it.
 
-    ROW > ROW                              the first is better; `<` likewise
-    ROW > ROW by more than 0.5             better by more than so many points
-    ROW not better than ROW                by more than 0.5 points, or `by more than` what is said
+    ROW > ROW                              the first is better (of a loss: lower); `<` likewise
+    ROW > ROW by more than 0.5             better by more than so many points, or in the metric's own unit
+    ROW not better than ROW                by more than 0.5 points, or `by more than` what is said, which metrics in
+                                           another unit than % need
     ROW not worse than ROW
     ROW equals ROW within 0.5              the difference is within so many points
     ROW collapses                          in every run
     ROW does not collapse                  in no run
     ROW reaches 80 % of its final k-NN earlier than ROW [in epochs | in seconds | in views]
+                                           of `k-NN`, or of a monitor's metric such as `knn5_top1`
 
 A claim may end in `on PLACES`: a metric (linear_top1 if none is named), datasets, or `every dataset` (of the suite,
 where both rows are; the default), with commas between. ROW is a row as tables print it, `w_mse d=4`. Axes may be left
@@ -19,7 +21,7 @@ Owns the syntax and which rows a name stands for. Judges nothing; see `harness.a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -34,8 +36,10 @@ if TYPE_CHECKING:
 Kind = Literal[">", "<", "not better", "not worse", "equals", "collapses", "does not collapse", "earlier"]
 Unit = Literal["epochs", "seconds", "views"]
 MARGIN = 0.5
-"""Points: what `not better than` means where it does not say by how much."""
+"""Points of per cent: what `not better than` means where it does not say by how much."""
 METRIC = DEFAULT_METRIC
+KNN = "knn"
+"""A claim's metric where it says `k-NN`: the curve of any k."""
 _FORMS: tuple[tuple[str, Kind], ...] = (
     (r"(?P<row>.+?) reaches (?P<share>[\d.]+) ?% of its final (?P<curve>.+?) earlier than (?P<other>.+)", "earlier"),
     (r"(?P<row>.+?) does not collapse", "does not collapse"),
@@ -49,7 +53,7 @@ _FORMS: tuple[tuple[str, Kind], ...] = (
 _WORDS = ("not better than", "not worse than", "equals", "collapses", "does not collapse", "reaches", "earlier than")
 _EXAMPLES = "`A > B`, `A not better than B`, `A equals B within 0.5`, `A collapses`, `A does not collapse`"
 _PART = re.compile(r" (?=[\w.]+=)")  # between the parts of `w_mse d=4 transform.eps=0`
-_ACCURACY = re.compile(r".*_top\d+")
+_ACCURACY = re.compile(r".*_(top\d+|balanced)")  # a metric, whether or not there is one of that name
 
 
 class ClaimError(ValueError):
@@ -65,9 +69,9 @@ class Claim:
     row: str
     other: str | None = None
     margin: float | None = None
-    """In points, where the claim says one."""
+    """In points or the metric's unit, where the claim says one."""
     metric: str = METRIC
-    """For `earlier` that of the curve; `knn`: any k."""
+    """For `earlier` that of the curve, or KNN."""
     datasets: tuple[str, ...] = ()
     """Labels; empty for every dataset."""
     share: float | None = None
@@ -80,14 +84,17 @@ class Claim:
         return (self.row,) if self.other is None else (self.row, self.other)
 
 
-def parse(text: str) -> Claim:
+def parse(text: str, metrics: Collection[str] = ()) -> Claim:
     """A claim from its text.
+
+    Args:
+        metrics: that the suite has, which are told from datasets by their names. Accuracies are without it.
 
     Raises:
         ClaimError: it is none, or says something that its kind does not take.
     """
     said = " ".join(text.split())
-    body, metric, datasets = _places(said)
+    body, metric, datasets = _places(said, metrics)
     body, unit = _cut(body, r" in (\w+)", r" earlier than .* in \w+")
     body, within = _cut(body, r" within ([\d.]+)(?: points?)?")
     body, beyond = _cut(body, r" by more than ([\d.]+)(?: points?)?")
@@ -147,13 +154,13 @@ def _form(body: str) -> tuple[Kind, Mapping[str, str | None]]:
     raise ClaimError(_no_claim(body))
 
 
-def _places(text: str) -> tuple[str, str | None, tuple[str, ...]]:
+def _places(text: str, known: Collection[str]) -> tuple[str, str | None, tuple[str, ...]]:
     """What stands before `on`, the metric and the datasets behind it."""
     body, on, places = text.rpartition(" on ")
     if not on:
         return text.removesuffix(", every dataset"), None, ()
     items = [item.strip() for item in places.split(",")]
-    metrics = [item for item in items if _ACCURACY.fullmatch(item)]
+    metrics = [item for item in items if item in known or _ACCURACY.fullmatch(item)]
     if len(metrics) > 1:
         raise ClaimError(f"one metric a claim, not {len(metrics)}: write it again for each")
     datasets = [item for item in items if item not in metrics and item != "every dataset"]
@@ -171,12 +178,12 @@ def _cut(body: str, ending: str, where: str = "") -> tuple[str, str | None]:
 
 
 def _curve(name: str) -> str:
-    """The metric of a curve: only neighbours are looked at during training."""
+    """The metric of a curve, which is a monitor's."""
     if name == "k-NN":
-        return "knn"
-    if re.fullmatch(r"knn[1-9]\d*_top1", name):
+        return KNN
+    if re.fullmatch(r"\S+_[^_\s]+", name):
         return name
-    raise ClaimError(f"training has curves of `k-NN` or `knn5_top1`, not of `{name}`")
+    raise ClaimError(f"training has curves of `k-NN` or a monitor's metric, such as `knn5_top1`, not of `{name}`")
 
 
 def _number(text: str | None) -> float | None:

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from harness.data.datasets import prepare_command
+from harness.spec.metric import Metric
 from harness.suite.assemble import assemble, cannot_run, question_name
 from harness.suite.axes import Axis, Path, layer, read_axis
 from harness.suite.facts import Catalogue, Facts
@@ -90,30 +91,25 @@ class _Expander:
         names = [*(axis.name for axis in self.axes), *own_axes]
         known = [] if self.problems else placed
         self.problems += check_rules(self.suite, names, pairings, known)
-        self.problems += check_claims(self.suite, self.catalogue.datasets, known)
         metrics = self.metrics(known)
+        self.problems += check_claims(self.suite, self.catalogue.datasets, known, metrics)
         self.problems += check_metrics(self.suite, metrics) if known else []
         if self.problems:
             raise SuiteError(self.problems)
         return self.collected(placed, metrics)
 
-    def metrics(self, placed: Sequence[Placed]) -> dict[str, str]:
-        """Every metric that a cell has, with its heading; the first of each evaluation before all others. Of equal
-        headings all but the first name their evaluation."""
-        first: dict[str, tuple[str, str]] = {}
-        others: dict[str, tuple[str, str]] = {}
+    def metrics(self, placed: Sequence[Placed]) -> dict[str, Metric]:
+        """Every metric that a cell has; the first of each evaluation before all others."""
+        first: dict[str, Metric] = {}
+        others: dict[str, Metric] = {}
         for here in placed:
             for label, question in here.cell.evaluations.items():
                 probe = self.catalogue.probes[question.probe]
                 classes = self.facts.dataset(question.train.name).classes
-                measured = probe.metrics(probe.settings.model_validate(question.settings), classes)
+                measured = probe.all_metrics(probe.settings.model_validate(question.settings), classes)
                 for number, metric in enumerate(measured):
-                    name = f"{label}_{metric.name}"
-                    (others if number else first).setdefault(name, (metric.title, label))
-        headings: dict[str, str] = {}
-        for name, (title, label) in {**first, **others}.items():
-            headings[name] = f"{title} ({label})" if title in headings.values() else title
-        return headings
+                    (others if number else first).setdefault(f"{label}_{metric.name}", metric)
+        return {**first, **others}
 
     def pairings(self, label: str, row: Node) -> Iterator[Pairing]:
         """The method on each dataset; those whose settings are not valid become problems."""
@@ -188,7 +184,7 @@ class _Expander:
         names = [(name, node) for name, node in self.suite.fixed if name not in self.fixed]
         self.problems += check_axes([Axis(name, node, (), False) for name, node in names], (), pairings)
 
-    def collected(self, placed: Sequence[Placed], metrics: Mapping[str, str]) -> Expansion:
+    def collected(self, placed: Sequence[Placed], metrics: Mapping[str, Metric]) -> Expansion:
         """Each cell once under each label, sorted into those that run and those that cannot."""
         planned, skipped = [], []
         seen = set()

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel
 
 from harness.data.facts import DatasetFacts
+from harness.spec.metric import Metric
 from harness.spec.models import Backbone, Input
 
 
@@ -61,15 +62,6 @@ class MethodLike(Protocol):
         """Whether there is nothing to evaluate without `backbone.weights`."""
 
 
-class MetricLike(Protocol):
-    """One number of a probe."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-
-
 class ProbeLike(Protocol):
     """A probe, as far as a suite is concerned."""
 
@@ -83,7 +75,7 @@ class ProbeLike(Protocol):
     def draws(self) -> bool:
         """Whether anything in it is drawn."""
 
-    def metrics(self, settings: Any, classes: int | None, /) -> tuple[MetricLike, ...]: ...
+    def all_metrics(self, settings: Any, classes: int | None, /) -> tuple[Metric, ...]: ...
     def needed_images(self, settings: Any, /) -> int: ...
 
 

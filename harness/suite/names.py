@@ -6,7 +6,7 @@ Owns the checks of names and their messages; changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from pydantic import BaseModel
 
@@ -146,7 +146,9 @@ def check_rules(
     return problems
 
 
-def check_claims(suite: Suite, datasets: Iterable[str], placed: Sequence[Placed]) -> list[Problem]:
+def check_claims(
+    suite: Suite, datasets: Iterable[str], placed: Sequence[Placed], metrics: Collection[str]
+) -> list[Problem]:
     """Rows, metrics and datasets in claims that there are not.
 
     A selection of methods, and a field fixed on the command line, take rows away: claims about them are not testable.
@@ -156,7 +158,7 @@ def check_claims(suite: Suite, datasets: Iterable[str], placed: Sequence[Placed]
     places = [*dict.fromkeys([*sorted(suite.known_datasets), "every dataset"])]
     problems = []
     for node in suite.root.entries.get("claims", _NOTHING).items:
-        claim = parse(str(node.value))
+        claim = parse(str(node.value), metrics)
         for name in claim.rows:
             taken = suite.fixed or any(f"{name} ".startswith(f"{label} ") for label in gone)
             if rows and not taken and not selected(name, placed):
@@ -168,7 +170,7 @@ def check_claims(suite: Suite, datasets: Iterable[str], placed: Sequence[Placed]
     return problems
 
 
-def check_metrics(suite: Suite, metrics: Mapping[str, str]) -> list[Problem]:
+def check_metrics(suite: Suite, metrics: Collection[str]) -> list[Problem]:
     """Metrics in tables, references, claims and the sweep that no evaluation of the suite gives.
 
     What the command line changed may have taken one away: tables then show it as not measured.
@@ -181,7 +183,7 @@ def check_metrics(suite: Suite, metrics: Mapping[str, str]) -> list[Problem]:
         for reference in table.entries.get("references", _NOTHING).items:
             named += [(str(node.value), node) for key, node in reference.entries.items() if key == "metric"]
     for node in suite.root.entries.get("claims", _NOTHING).items:
-        claim = parse(str(node.value))
+        claim = parse(str(node.value), metrics)
         if claim.kind not in ("collapses", "does not collapse", "earlier"):
             named.append((claim.metric, node))
     metric = suite.root.find(["sweep", "metric"])

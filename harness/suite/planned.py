@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from harness.spec.metric import Metric
 from harness.spec.models import Cell
 from harness.suite.axes import ALIASES, locate
 from harness.suite.nodes import Node, marked, plain
@@ -91,8 +92,8 @@ class Expansion:
 
     planned: tuple[Planned, ...]
     skipped: tuple[Skipped, ...]
-    metrics: Mapping[str, str] = field(default_factory=dict)
-    """Every metric that some cell has, with its heading; the first of each evaluation come first."""
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    """Every metric that some cell has; the first of each evaluation come first."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Evaluations that are called otherwise than the files say, since `knn5` with another k is not `knn5`."""
 

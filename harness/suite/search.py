@@ -77,7 +77,7 @@ class SweepSpec(Frozen):
     trials: PositiveInt = 30
     """Budget of each method on each dataset."""
     metric: Metric = "linear_top1"
-    """Maximised, on a validation split held out of the training images."""
+    """Made as good as can be, whichever way that is, on a validation split held out of the training images."""
     sampler: Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"] = "tpe"
     pruner: Literal["none", "median", "successive_halving", "hyperband"] = "none"
     """Stops trials early by their k-NN curve, so it needs a monitor with the probe `knn`."""

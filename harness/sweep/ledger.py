@@ -31,7 +31,7 @@ LAST = ("cell", "epochs", "seconds")
 
 
 def write_trials(directory: Path, trials: Iterable[Sequence[Trial]]) -> Path:
-    """Write `trials.csv`, a row a trial. `value` is the metric on the validation split, in per cent."""
+    """Write `trials.csv`, a row a trial. `value` is the metric on the validation split, in its unit."""
     everything = [trial for of_row in trials for trial in of_row]
     settings = list(dict.fromkeys(name for trial in everything for name in trial.values))
     text = io.StringIO()

@@ -36,8 +36,8 @@ def write_outputs(
     """
     spec = suite.content.sweep
     assert spec is not None
-    titles = {name: title for row in rows for name, title in row.metrics.items()}
-    score = headings(titles).get(spec.metric, spec.metric)
+    metrics = {name: metric for row in rows for name, metric in row.metrics.items()}
+    score = headings(metrics).get(spec.metric, spec.metric)
     found = [Found(study.row, study.all(), study.budget) for study in studies]
     untuned = [row for row in rows if not row.tuned]
     paths = [ledger.write_trials(directory, [here.trials for here in found])]
@@ -60,7 +60,7 @@ def _winner(row: Row, found: Sequence[Found]) -> best.Winner:
         return best.Winner(row, None, "nothing to tune" if not row.tuned else "not swept")
     leader = best_trial(here.trials)
     ended = sum(trial.ended for trial in here.trials)
-    if leader is None:
+    if leader is None or leader.value is None:
         return best.Winner(row, None, f"as the suite has it: none of {ended} trials ended well")
-    score = f"{leader.value:.2f} % on validation, the best of {ended} trials"
+    score = f"{row.metric.said(leader.value)} on validation, the best of {ended} trials"
     return best.Winner(row, leader.values, f"{row.text(leader.values)}: {score}")

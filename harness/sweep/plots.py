@@ -54,7 +54,8 @@ def _history(stem: Path, found: Sequence[Found], score: str) -> list[Path]:
         axis.plot([t.index for t in done], [t.value or 0.0 for t in done], "o", color=COLOURS[0], markersize=3.5)
         _mark_ended_early(axis, here.trials)
         values = np.array([trial.value for trial in done], dtype=float)
-        axis.step([t.index for t in done], np.maximum.accumulate(values), where="post", color=COLOURS[1], linewidth=1.2)
+        so_far = here.row.metric.sign * np.maximum.accumulate(here.row.metric.sign * values)
+        axis.step([t.index for t in done], so_far, where="post", color=COLOURS[1], linewidth=1.2)
         axis.set_title(here.row.title, fontsize=9)
         axis.set_xlabel("trial")
         axis.set_ylabel(score)
@@ -78,11 +79,13 @@ def _landscapes(stem: Path, found: Sequence[Found], score: str) -> list[Path]:
         done = [trial for trial in here.trials if trial.value is not None]
         x, y = (np.array([_place(s, t.values[s.name]) for t in done]) for s in (across, up))
         values = np.array([trial.value for trial in done], dtype=float)
-        norm = Normalize(*_limits(values))
+        sign, colours = here.row.metric.sign, "viridis" if here.row.metric.higher_is_better else "viridis_r"
+        low, high = _limits(sign * values)
+        norm = Normalize(min(sign * low, sign * high), max(sign * low, sign * high))
         columns, rows = _ticks(across), _ticks(up)
         grid = _smeared(x, y, values, columns, rows)
-        axis.pcolormesh(columns, rows, grid, cmap="viridis", norm=norm, shading="nearest", rasterized=True)
-        axis.scatter(x, y, c=values, cmap="viridis", norm=norm, s=22, edgecolors="white", linewidths=0.7)
+        axis.pcolormesh(columns, rows, grid, cmap=colours, norm=norm, shading="nearest", rasterized=True)
+        axis.scatter(x, y, c=values, cmap=colours, norm=norm, s=22, edgecolors="white", linewidths=0.7)
         leader = best(done)
         assert leader is not None
         peak = [_place(s, leader.values[s.name]) for s in (across, up)]
@@ -90,16 +93,17 @@ def _landscapes(stem: Path, found: Sequence[Found], score: str) -> list[Path]:
         _label(axis, across, "x")
         _label(axis, up, "y")
         axis.grid(False)
-        axis.set_title(f"{here.row.title}: best {leader.value:.2f}", fontsize=9)
-        bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axis)
+        axis.set_title(f"{here.row.title}: best {here.row.metric.text(leader.value or 0.0)}", fontsize=9)
+        bar = figure.colorbar(ScalarMappable(norm, colours), ax=axis)
         bar.set_label(score, fontsize=8)
         bar.ax.tick_params(labelsize=7)
-    figure.supxlabel("star: the best trial; colours end at the tenth percentile of the scores", fontsize=7)
+    figure.supxlabel("star: the best trial; colours end where the worst tenth of the scores begins", fontsize=7)
     return save(figure, stem)[:1]
 
 
 def _limits(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Colours are for the good part: a few diverged trials would leave one colour for the rest."""
+    """Of values of which more is better. Colours are for the good part: a few diverged trials would leave one for the
+    rest."""
     low, high = float(np.quantile(values, 0.1)), float(values.max())
     return (low, high) if high > low else (high - 1.0, high)
 

@@ -41,9 +41,9 @@ class Board:
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """The trial with the highest value, the earliest of equals; None where none is done."""
+    """The trial with the best value, the earliest of equals; None where none is done."""
     done = [trial for trial in trials if trial.value is not None]
-    return max(done, key=lambda trial: (trial.value or 0.0, -trial.index), default=None)
+    return max(done, key=lambda trial: (trial.row.metric.sign * (trial.value or 0.0), -trial.index), default=None)
 
 
 def standing(trials: Sequence[Trial]) -> str:
@@ -51,6 +51,6 @@ def standing(trials: Sequence[Trial]) -> str:
     counts = Counter(trial.state for trial in trials if trial.state != "running" or trial.owner)
     parts = [f"{counts[state]} {state}" for state in ("done", "pruned", "failed", "running") if counts[state]]
     leader = best(trials)
-    if leader is not None:
-        parts.append(f"best {leader.value:.2f} % ({leader.row.text(leader.values)})")
+    if leader is not None and leader.value is not None:
+        parts.append(f"best {leader.row.metric.said(leader.value)} ({leader.row.text(leader.values)})")
     return ", ".join(parts)

@@ -81,7 +81,7 @@ def _best(spec: SweepSpec, score: str, found: Sequence[Found]) -> Table:
     for here in found:
         leader = best(here.trials)
         values = [shown(leader.values[n]) if leader and n in leader.values else "–" for n in names]
-        value = f"{leader.value:.2f}" if leader else "–"
+        value = here.row.metric.text(leader.value) if leader and leader.value is not None else "–"
         states = Counter(trial.state for trial in here.trials)
         pruned = str(states["pruned"]) if spec.pruner == "none" or here.row.prune else "not pruned"
         ended = sum(trial.ended for trial in here.trials)
@@ -144,7 +144,7 @@ def notes(spec: SweepSpec, found: Sequence[Found], untuned: Sequence[Row], stale
         lines.append(f"nothing to tune, so in best.yaml as the suite has them: {names}")
     if stale:
         lines.append(f"{stale} trials are results of older code; they were not run again")
-    lines.append("the winning score is the highest of many on one split, so it flatters; the final cells do not")
+    lines.append("the winning score is the best of many on one split, so it flatters; the final cells do not")
     return lines
 
 

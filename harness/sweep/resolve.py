@@ -87,7 +87,7 @@ class _Resolver:
                 settings.append(Setting(name, path, self.domain(where, path, node, placed, entry)))
                 conditions += self.conditions(name, where, node, tree, entry)
         unlimited = Space(tuple(settings), ())
-        row = Row(placed, self.catalogue, self.facts, unlimited, prune, reason, self.spec.seed)
+        row = Row(placed, self.catalogue, self.facts, unlimited, prune, reason, self.spec.seed, self.spec.metric)
         row = replace(row, space=self.possible(row, conditions, tree))
         if row.tuned:
             self.problems += check_measure(self.spec, self.root, row)

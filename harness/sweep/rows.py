@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
 from harness.spec.identity import identity_of
+from harness.spec.metric import Metric
 from harness.spec.models import Cell, Monitor, Question
 from harness.suite.assemble import assemble, cannot_run
 from harness.suite.axes import Path
@@ -46,6 +48,8 @@ class Row:
     """Why not, where the suite says so."""
     seed: int
     """Of every trial."""
+    judged_by: str
+    """The metric that the sweep is about."""
 
     @property
     def name(self) -> str:
@@ -81,15 +85,20 @@ class Row:
         return not all(self.facts.dataset(name).here for name in {source.name for source in sources})
 
     @property
-    def metrics(self) -> dict[str, str]:
-        """Every metric that its evaluations give, with its heading."""
+    def metrics(self) -> dict[str, Metric]:
+        """Every metric that its evaluations give."""
         found = {}
         for label, question in self.placed.cell.evaluations.items():
             probe = self.catalogue.probes[question.probe]
             classes = self.facts.dataset(question.train.name).classes
-            for metric in probe.metrics(probe.settings.model_validate(question.settings), classes):
-                found[f"{label}_{metric.name}"] = metric.title
+            for metric in probe.all_metrics(probe.settings.model_validate(question.settings), classes):
+                found[f"{label}_{metric.name}"] = metric
         return found
+
+    @cached_property
+    def metric(self) -> Metric:
+        """What its trials are judged by: unit and direction."""
+        return self.metrics.get(self.judged_by, Metric("unknown", self.judged_by))
 
     def trial(self, values: Values) -> Cell:
         """The cell of one point. ValidationError where there can be none."""

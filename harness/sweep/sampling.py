@@ -6,6 +6,7 @@ the seed and the trials before, and neither on who asks nor on how often anybody
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,27 +57,37 @@ def propose(
         points = grid_points(spec, row, name)[len(before) : len(before) + count]
         return [_of_grid(row, len(before) + offset, point) for offset, point in enumerate(points)], system
     memory = InMemoryStorage()
-    copy = optuna.create_study(storage=memory, study_name=name, direction="maximize")
-    copy.add_trials(before)
+    shown_to = optuna.create_study(storage=memory, study_name=name, direction="maximize")
+    shown_to.add_trials([_the_more_the_better(trial, row) for trial in before])
     number = memory.get_study_id_from_name(name)
     for key, value in system.items():
         memory.set_study_system_attr(number, key, value)
-    new = [_ask(spec, row, copy, index) for index in range(len(before), len(before) + count)]
+    new = [_ask(spec, row, shown_to, index) for index in range(len(before), len(before) + count)]
     return new, dict(memory.get_study_system_attrs(number))
 
 
-def _ask(spec: SweepSpec, row: Row, copy: optuna.Study, index: int) -> FrozenTrial:
+def _the_more_the_better(trial: FrozenTrial, row: Row) -> FrozenTrial:
+    """A trial whose value is to be maximised, as the accuracies on its curve are, by which samplers rank what was
+    pruned."""
+    if row.metric.higher_is_better or trial.value is None:
+        return trial
+    turned = copy.deepcopy(trial)
+    turned.value = -trial.value
+    return turned
+
+
+def _ask(spec: SweepSpec, row: Row, study: optuna.Study, index: int) -> FrozenTrial:
     """The sampler's next possible point; the choices are possible by themselves, their ranges may not be."""
     why = None
     for attempt in range(ATTEMPTS):
-        copy.sampler = sampler(spec, copy.study_name, index, attempt)
-        asked = copy.ask()
+        study.sampler = sampler(spec, study.study_name, index, attempt)
+        asked = study.ask()
         values = row.space.suggest(asked)
         why = row.refusal(values)
         if why is None:
-            found = copy.get_trials(deepcopy=False)[asked.number]
+            found = study.get_trials(deepcopy=False)[asked.number]
             return _running(row, index, values, found.params, found.distributions, found.system_attrs)
-        copy.tell(asked, state=TrialState.FAIL)
+        study.tell(asked, state=TrialState.FAIL)
     raise SweepError(
         f"{row.title}: {ATTEMPTS} proposals in a row cannot be run, the last because {why}: narrow the space"
     )

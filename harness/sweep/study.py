@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from filelock import FileLock
@@ -143,8 +143,9 @@ def open_studies(storage: BaseStorage, sweep: str, rows: Sequence[Row], spec: Sw
         if "record" in kept.get(name, {}):
             _check(name, kept[name], record)
     studies = []
-    for name, record in zip(names, records, strict=True):
-        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+    for row, name, record in zip(rows, names, records, strict=True):
+        way: Literal["maximize", "minimize"] = "maximize" if row.metric.higher_is_better else "minimize"
+        study = optuna.create_study(storage=storage, study_name=name, direction=way, load_if_exists=True)
         if "record" not in kept.get(name, {}):
             study.set_user_attr("optuna", optuna.__version__)
             study.set_user_attr("record", record)

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from harness.analysis.frame import DEFAULT_RULE, Record, gather
+from harness.analysis.frame import DEFAULT_RULE, Record, gather, metrics_of
 from harness.data.facts import DatasetFacts, SplitFacts
 from harness.registry import all_probes
 from harness.spec.collapse import CollapseRule
-from harness.spec.models import Augmentation, Backbone, Cell, Input, Optimiser, Question, Schedule
+from harness.spec.models import Augmentation, Backbone, Cell, Input, Optimiser, Schedule
 from harness.store.cell_result import CellResult, read_cell
 from harness.store.provenance import Code
 from harness.store.records import (
@@ -304,13 +304,16 @@ class Bench:
         images = {len(value) for value in stored.values()} or {10_000}
         code = {f"probe {question.probe}": "p", "evaluation": "e"} | dict(made.get("code", {}))
         failure = Failure(kind="RuntimeError", message=failing, traceback="...") if failing else None
+        measured = {metric.name: metric for metric in metrics_of(question)}
         answer = EvaluationRecord(
             id=question.id,
             spec=question,
             encoder=record.encoder.sha256 if record.encoder else None,
             status="failed" if failure else "done",
             metrics={} if failure else own,
-            titles={} if failure else {key: title for key, title in _titles(question).items() if key in own},
+            titles={} if failure else {key: metric.heading for key, metric in measured.items() if key in own},
+            units={} if failure else {key: metric.unit for key, metric in measured.items() if key in own},
+            lower_is_better=tuple(key for key, metric in measured.items() if not metric.higher_is_better),
             images=images.pop(),
             seconds=0.5,
             provenance=self.provenance(code, **{key: value for key, value in made.items() if key != "code"}),
@@ -389,11 +392,6 @@ def _written_out(asked: Mapping[str, Any]) -> dict[str, Any]:
     said = {key: value for key, value in asked.items() if key in known}
     settings = all_probes()[asked["probe"]].settings(**{key: v for key, v in asked.items() if key not in known})
     return {"dataset": None, "label_fraction": None, **said, **settings.model_dump()}
-
-
-def _titles(question: Question) -> dict[str, str]:
-    probe = all_probes()[question.probe]
-    return {metric.name: metric.title for metric in probe.metrics(probe.settings(**question.settings), 10)}
 
 
 @pytest.fixture

@@ -235,4 +235,4 @@ def test_headings_of_two_evaluations_of_one_probe_are_told_apart(bench):
     few = {"probe": "linear", "label_fraction": 0.1}
     for row, value in ((W4, 91.0), (W2, 90.0)):
         bench.done({"linear_top1": value, "few_top1": value}, evaluations={"linear": LINEAR, "few": few}, **row)
-    assert "linear top-1 % (few): +1.00" in _verdict(bench, "w d=4 > w d=2 on few_top1").lines[0]
+    assert "linear top-1 (few) %: +1.00" in _verdict(bench, "w d=4 > w d=2 on few_top1").lines[0]

@@ -185,7 +185,7 @@ def test_several_questions_to_one_probe_are_told_apart_and_matched(a, b):
     assert "evaluated in A alone: linear label_fraction=0.1 (1 pair)" in shown
     both_few = compare(stored_runs(a.store), stored_runs(a.store))
     assert both_few.metrics == ["linear_top1", "linear label_fraction=0.1_top1"]
-    assert "linear top-1 % (linear label_fraction=0.1), A" in text(both_few)
+    assert "linear top-1 (linear label_fraction=0.1) %, A" in text(both_few)
     b.done({"linear_top1": 50.0}, evaluations={"linear": LINEAR})
     assert "1 have exactly the same metrics" in text(both(a, b))  # of those that both have
 

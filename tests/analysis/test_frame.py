@@ -40,7 +40,7 @@ def test_what_has_no_number_has_rows_with_a_status(bench):
     interrupted = bench.plan(seed=5)
     bench.store.write_checkpoint(interrupted.cell.pretraining.id, b"x")
     table = frame(bench.records())
-    asked = ["linear_top1", "linear_top5", "knn5_top1"]
+    asked = ["linear_top1", "linear_top5", "linear_balanced", "knn5_top1", "knn5_balanced"]
     assert table["metric"].tolist() == asked * 5
     assert all(math.isnan(value) for value in table["value"])
     one = table[table["metric"] == "linear_top1"]
@@ -120,8 +120,10 @@ def test_a_metric_has_its_own_status_and_reason(bench):
     assert table[["metric", "status", "value", "reason"]].astype(object).fillna("").to_numpy().tolist() == [
         ["linear_top1", "done", 91.5, ""],
         ["knn5_top1", "failed", "", "RuntimeError: k exceeds the training images"],
+        ["knn5_balanced", "failed", "", "RuntimeError: k exceeds the training images"],
         ["linear_top1", "done", 92.5, ""],
         ["knn5_top1", "pending", "", ""],
+        ["knn5_balanced", "pending", "", ""],
     ]
     assert [record.reason for record in bench.records()] == ["knn5: RuntimeError: k exceeds the training images", None]
 
@@ -188,8 +190,11 @@ def test_results_on_two_copies_of_the_images_are_not_chosen_from(bench):
 @pytest.mark.parametrize(
     ("evaluations", "names"),
     [
-        (EVALUATIONS, ["linear_top1", "linear_top5", "knn5_top1"]),
-        ({"knn20": {"probe": "knn", "k": 20}, "second": {"probe": "lbfgs"}}, ["knn20_top1", "second_top1"]),
+        (EVALUATIONS, ["linear_top1", "linear_top5", "linear_balanced", "knn5_top1", "knn5_balanced"]),
+        (
+            {"knn20": {"probe": "knn", "k": 20}, "second": {"probe": "lbfgs"}},
+            ["knn20_top1", "knn20_balanced", "second_top1", "second_balanced"],
+        ),
         ({}, []),
     ],
 )
@@ -200,12 +205,17 @@ def test_metrics_asked_for(bench, evaluations, names):
 def test_metrics_of_a_plan_are_headed_by_their_probes_the_first_of_each_evaluation_first(bench):
     bench.plan(label="A")
     bench.plan(label="B", evaluations={"near": KNN5, "linear": LINEAR})
-    assert planned_metrics(bench.records()) == {
+    found = {name: metric.heading for name, metric in planned_metrics(bench.records()).items()}
+    assert found == {
         "linear_top1": "linear top-1 %",
         "knn5_top1": "5-NN %",
         "near_top1": "5-NN %",
         "linear_top5": "linear top-5 %",
+        "linear_balanced": "linear top-1, balanced %",
+        "knn5_balanced": "5-NN, balanced %",
+        "near_balanced": "5-NN, balanced %",
     }
+    assert list(found)[:3] == first_metrics(bench.records())
     assert first_metrics(bench.records()) == ["linear_top1", "knn5_top1", "near_top1"]
 
 
@@ -221,7 +231,7 @@ def test_the_frame_survives_csv(bench):
     bench.failed("ValueError", 'two\nlines, with "quotes"', label="B", method="byol")
     table = frame(bench.records())
     back = pd.read_csv(io.StringIO(table.to_csv(index=False)))
-    assert len(back) == 4
+    assert len(back) == 6
     assert back["value"].tolist()[0] == 91.5
     assert back["reason"].tolist()[1] == 'ValueError: two\nlines, with "quotes"'
     assert back["axis.lr"].tolist()[0] == 0.001

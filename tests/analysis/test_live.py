@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from harness.analysis.live import CachedStore, Running, Snapshot, look
 from harness.analysis.live_view import NARROWEST, bar, frame, sparkline
+from harness.spec.metric import Metric
 from harness.store.cell_result import read_cell
 from harness.store.progress import RunProgress
 from harness.store.records import CurvePoint
@@ -167,14 +168,23 @@ def test_what_does_not_fit_is_counted(bench):
 
 
 def test_a_running_cell_at_eighty_columns():
-    seen = Snapshot("T", {"running": 1}, (Running("w_mse", progress()),), (), (), 1234.0, None, 0)
+    seen = Snapshot(
+        "T",
+        {"running": 1},
+        (Running("w_mse", progress(), {"knn5_top1": Metric("top1", "5-NN")}),),
+        (),
+        (),
+        1234.0,
+        None,
+        0,
+    )
     lines = [line.plain for line in frame(seen, 80)]
     assert lines[0] == "T"
     assert lines[2] == "0 of 1 cells ended: 1 running"
     where = "epoch 30/60, 50%, 1 min 05 s left"
     assert lines[6] == "w_mse" + " " * (80 - 5 - len(where)) + where
     assert lines[7].startswith("  loss 0.0333 █")
-    assert "5-NN 70.0 % ▁" in lines[7]
+    assert "5-NN 70.00 % ▁" in lines[7]
     assert lines[7].endswith("1,234 views/s")
 
 

@@ -3,6 +3,7 @@ import pytest
 from harness.analysis.references import load
 from harness.analysis.tables import build
 from harness.spec.collapse import CollapseRule
+from harness.spec.metric import Metric
 from harness.suite.models import Reference, TableSpec
 from tests.analysis.conftest import EVALUATIONS, KNN5, LINEAR
 
@@ -226,9 +227,9 @@ def test_without_metrics_the_columns_are_the_first_of_each_evaluation(bench):
 
 def test_the_suites_metrics_give_order_and_headings(bench):
     bench.done({"linear_top1": 90.0, "knn5_top1": 80.0})
-    metrics = {"knn5_top1": "neighbours", "linear_top1": "probe"}
+    metrics = {"knn5_top1": Metric("top1", "neighbours"), "linear_top1": Metric("top1", "probe")}
     (table,) = build("Suite", [TableSpec(cost=())], bench.records(), metrics=metrics)
-    assert (table.header, table.rows) == (("method", "neighbours", "probe"), (("W-MSE", "80.00", "90.00"),))
+    assert (table.header, table.rows) == (("method", "neighbours %", "probe %"), (("W-MSE", "80.00", "90.00"),))
 
 
 def test_an_evaluation_that_the_command_line_renamed_is_shown_under_its_name(bench):
@@ -259,7 +260,7 @@ def test_two_evaluations_of_one_probe_have_columns_that_say_which(bench):
     for seed in (0, 1):
         bench.done(metrics, seed=seed, evaluations={**EVALUATIONS, "few": few})
     (table,) = build("Suite", [TableSpec(cost=())], bench.records())
-    assert table.header == ("method", "linear top-1 %", "5-NN %", "linear top-1 % (few)")
+    assert table.header == ("method", "linear top-1 %", "5-NN %", "linear top-1 (few) %")
     assert [row[1] for row in table.statistics.rows] == list(table.header[1:])
 
 

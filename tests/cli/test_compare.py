@@ -156,5 +156,5 @@ def test_a_suite_names_rows_and_evaluations_and_leaves_the_rest_out(harness, tmp
     assert "w_mse" in out
     assert "byol" not in out
     assert "linear top-1 %, A" not in " ".join(out.split())
-    assert "linear top-1 % (fitted), A" in " ".join(out.split())
+    assert "linear top-1 (fitted) %, A" in " ".join(out.split())
     assert "+10.00" in out

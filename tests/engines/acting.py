@@ -11,7 +11,7 @@ ACTS = '''
 """W-MSE that once, at its fifth step, obeys the file `in step`; and a k-NN that in a worker process obeys `in probe`,
 as a user's probe might."""
 import dataclasses, errno, os, pathlib, sys, time
-from harness.evaluation.probes import probes
+from harness.evaluation.probes.knn import PROBE as KNN
 from methods.composed import Composed
 from methods.entry import MethodEntry
 from methods.w_mse import METHOD as W_MSE
@@ -42,18 +42,17 @@ class Acts(Composed):
             obey("in step")
         return super().loss(batch, step)
 
-if sys.argv[0].endswith("work.py"):
-    knn = probes()["knn"]
-    def run(*arguments):
+def run(*arguments):
+    if sys.argv[0].endswith("work.py"):
         obey("in probe")
-        return knn.run(*arguments)
-    probes()["knn"] = dataclasses.replace(knn, run=run)
+    return KNN.run(*arguments)
 
+PROBE = dataclasses.replace(KNN, name="acting_knn", run=run)
 METHOD = MethodEntry(name="acts", summary="acts", source="this test", settings=W_MSE.settings, build=Acts)
 '''
 MORE = """
     extensions: [acts.py]
-    defaults: {evaluations: {linear: null, lbfgs: {probe: lbfgs, max_iterations: 5}}}
+    defaults: {evaluations: {linear: null, knn5: {probe: acting_knn, k: 5}, lbfgs: {probe: lbfgs, max_iterations: 5}}}
     methods: {acts: {}}
     axes: {seeds: 5}
 """

@@ -49,7 +49,7 @@ def test_the_encoder_sees_the_clean_normalised_images_in_their_order(original):
     scored = of_task(original, task).scored(question)
     images = load_images(question.scored, "test", original.data_dir, 1).images
     expected = (torch.from_numpy(np.array(images.pixels)).permute(0, 3, 1, 2) / 255 - fed.mean[0]) / fed.std[0]
-    torch.testing.assert_close(scored.features, expected.flatten(1))
+    torch.testing.assert_close(scored.features(), expected.flatten(1))
     assert scored.labels.tolist() == images.labels.tolist()
 
 
@@ -60,7 +60,7 @@ def test_the_validation_part_is_scored_where_that_is_asked_and_is_not_fitted_on(
     features, question = of_task(command, task), task.evaluations[0]
     train, scored = features.train(question), features.scored(question)
     assert (len(train.labels), len(scored.labels)) == (1437 - 287, 287)  # a fifth of 1,437
-    assert not {tuple(row) for row in train.features.tolist()} & {tuple(row) for row in scored.features.tolist()}
+    assert not {tuple(row) for row in train.features().tolist()} & {tuple(row) for row in scored.features().tolist()}
 
 
 # Few labels
@@ -78,7 +78,7 @@ def drawn(fresh):
         task = command.task(method, seed)
         question = next(cell for cell in task.cells if cell.seed == seed).evaluations["few"]
         train = of_task(command, task).train(question)
-        return [row.tobytes() for row in train.features.numpy()], train.labels
+        return [row.tobytes() for row in train.features().numpy()], train.labels
 
     return rows
 
@@ -105,7 +105,7 @@ def test_few_labels_change_the_evaluation_and_not_the_pretraining(finished):
     features, question = of_task(command, task, encoder), task.cells[0].evaluations["few"]
     train, scored = features.train(question), features.scored(question)
     assert len(train.labels) == 20
-    expected = (knn_predict(train.features, train.labels, scored.features, 1) == scored.labels).float().mean()
+    expected = (knn_predict(train.features(), train.labels, scored.features(), 1) == scored.labels).float().mean()
     assert result.metrics["few_top1"] == pytest.approx(100 * expected.item())
 
 

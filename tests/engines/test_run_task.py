@@ -15,7 +15,7 @@ from harness.store.atomic import StoreError
 from harness.store.store import Store
 from harness.training.trainer import Hooks
 from tests.conftest import write_suite
-from tests.engines.toy import Command, write_folder, written
+from tests.engines.toy import METRICS, Command, write_folder, written
 
 STEPS = 6  # two epochs of three batches of 64 of the 200 images
 STAGES = ["describing", "evaluating linear", "evaluating knn5"]
@@ -69,7 +69,7 @@ def test_a_task_is_trained_described_and_asked_and_leaves_what_it_found(fresh):
     assert record.cost.views_seen == 2 * 64 * STEPS
     assert record.encoder.sha256 == command.encoder(task)
     assert {answer.encoder for answer in result.evaluations.values()} == {record.encoder.sha256}
-    assert set(result.metrics) == {"linear_top1", "linear_top5", "knn5_top1"}
+    assert set(result.metrics) == METRICS
     for metric, value in result.metrics.items():
         assert value == pytest.approx(100 * result.hits(metric).mean())
         assert result.hits(metric).shape == (360,)
@@ -194,7 +194,7 @@ def test_diagnostics_that_fail_keep_the_heads_and_are_all_that_is_repeated(fresh
     result = command.result(task)
     assert list(result.failures) == ["description"]
     assert result.description.train_flops > 0  # needs no image
-    assert set(result.metrics) == {"linear_top1", "linear_top5", "knn5_top1"}
+    assert set(result.metrics) == METRICS
     before = command.files(task)
     again = command.run()
     assert again.did == (0, ["describing"])
@@ -436,7 +436,7 @@ def test_another_k_is_one_evaluation_and_no_training(finished):
     assert notes.did == (0, ["evaluating knn20"] * 4)
     for task in command.tasks:
         result, knn20 = command.result(task), task.cells[0].evaluations["knn20"].id
-        assert set(result.metrics) == {"linear_top1", "linear_top5", "knn20_top1"}
+        assert set(result.metrics) == {*METRICS, "knn20_top1", "knn20_balanced"} - {"knn5_top1", "knn5_balanced"}
         assert result.status == "done"
         assert written(before[task.id], command.files(task)) == {
             f"evaluations/{knn20}.json",

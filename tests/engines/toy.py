@@ -22,6 +22,9 @@ from harness.suite.local_facts import LocalFacts
 from harness.suite.suite import load_suite
 from harness.training.trainer import Trainer
 
+METRICS = {"linear_top1", "linear_top5", "linear_balanced", "knn5_top1", "knn5_balanced"}
+"""What the toy suite measures."""
+
 
 class Notes:
     """A watcher that writes down what happens."""

@@ -48,7 +48,7 @@ def test_metrics_and_titles_are_named_by_the_cell(shelf, store, record, cell):
     both(shelf, record, cell)
     found = read_cell(store, cell)
     assert found.metrics == {"knn5_top1": 75.0, "linear_top1": 80.0, "linear_top5": 99.0}
-    assert found.titles == {
+    assert {name: metric.heading for name, metric in found.measured.items()} == {
         "knn5_top1": "5-NN %",
         "linear_top1": "linear top-1 %",
         "linear_top5": "linear top-5 %",

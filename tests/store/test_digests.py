@@ -131,10 +131,10 @@ CPU, CUDA = "training on cpu", "training on cuda"
     [
         ("harness/training/trainer.py", {CPU, CUDA}),
         ("harness/engines/pretrain.py", {CPU, CUDA}),
-        ("harness/data/draw.py", {CPU, CUDA, "description"}),
+        ("harness/data/draw.py", {CPU, CUDA, "evaluation", "description"}),
         ("harness/accelerate/cpu/norm_kernels.py", {CPU}),
-        ("harness/data/kernels.py", {CPU}),
-        ("harness/data/tensors.py", {CUDA}),
+        ("harness/data/kernels.py", {CPU, "evaluation"}),
+        ("harness/data/tensors.py", {CUDA, "evaluation"}),
         ("harness/accelerate/cuda/compiled.py", {CUDA}),
         ("harness/backbones.py", {CPU, CUDA, "evaluation", "description"}),
         ("harness/streams.py", {CPU, CUDA, "evaluation", "description"}),
@@ -419,7 +419,7 @@ def test_what_a_result_imports_is_in_its_rooms():
                 reached.add(current)
                 waiting += [p for p in imported_files(current, current.parent) if p.is_relative_to(ours)]
         names = {path.relative_to(ours).as_posix() for path in reached if path.name != "__init__.py"}
-        views = {*ROOMS[CPU], *ROOMS[CUDA]} - {*ROOMS["evaluation"]}  # random views are drawn for training
+        views = {*ROOMS[CPU], *ROOMS[CUDA]} - {*ROOMS["description"]}  # random views are drawn for training
         names = {name for name in names if name.partition("/")[0] not in ("spec", "store", "suite")}
         assert sorted(names - set(ROOMS[room]) - set(NO_NUMBER) - views) == []
 

@@ -54,7 +54,7 @@ def test_claims_are_taken_apart(text: str, expected: Claim) -> None:
         ("a collapses by more than 2", "only a comparison takes `by more than`"),
         ("a > b on linear_top1, knn5_top1", "one metric a claim, not 2: write it again for each"),
         ("a > b on every dataset, cifar", "either `every dataset`, or those that are named"),
-        ("a reaches 80 % of its final linear_top1 earlier than b", "training has curves of `k-NN` or `knn5_top1`"),
+        ("a reaches 80 % of its final accuracy earlier than b", "training has curves of `k-NN` or a monitor's metric"),
         ("a reaches 120 % of its final k-NN earlier than b", "at most 100 %, not 120"),
         ("a reaches 80 % of its final k-NN earlier than b in days", "in epochs, seconds or views, not in `days`"),
         ("a > b by more than 1.2.3", "`1.2.3` is no number"),

@@ -229,11 +229,11 @@ def test_what_a_suite_means(errors: Errors, text: str, message: str) -> None:
         ("tables:\n  - references:\n      - source: x\n        confidence: verified\n        metric: lbfgs_top1\n"
          "        values: {}",
          "s.yaml:8: tables[0].references[0].metric: no evaluation of this suite gives `lbfgs_top1`; known: "
-         "linear_top1, knn5_top1, linear_top5"),
+         "linear_top1, knn5_top1, linear_top5, linear_balanced, knn5_balanced"),
         ("claims: [whiten > contrast on knn20_top1]",
          "s.yaml:4: claims[0]: no evaluation of this suite gives `knn20_top1`; did you mean `knn5_top1`?"),
         ("overrides: {evaluations: {linear: null}}\nclaims: [whiten > contrast]",
-         "s.yaml:5: claims[0]: no evaluation of this suite gives `linear_top1`; known: knn5_top1"),
+         "s.yaml:5: claims[0]: no evaluation of this suite gives `linear_top1`; known: knn5_top1, knn5_balanced"),
         ("sweep: {metric: linear_top2}",
          "s.yaml:4: sweep.metric: no evaluation of this suite gives `linear_top2`; did you mean `linear_top5`?"),
     ],

@@ -164,12 +164,13 @@ def test_contradictions(more, message, tmp_path):
 def test_a_metric_that_a_row_does_not_have(tmp_path):
     own = "contrastive: {evaluations: {lbfgs: {probe: lbfgs}}}"
     message = error(tmp_path, BASE.replace("contrastive: {}", own) + "  metric: lbfgs_top1\n")
-    assert "w_mse on digits is not evaluated by `lbfgs_top1`; known: linear_top1, linear_top5, knn5_top1" in message
+    known = "linear_top1, linear_top5, linear_balanced, knn5_top1, knn5_balanced"
+    assert f"w_mse on digits is not evaluated by `lbfgs_top1`; known: {known}" in message
     assert "contrastive" not in message
     message = error(tmp_path, BASE + "defaults: {evaluations: {linear: null}}\n")  # the default, in no file
     assert "w_mse on digits is not evaluated by `linear_top1`; known: knn5_top1" in message
     row = rows(tmp_path, BASE + "  metric: near_top1\ndefaults: {evaluations: {near: {probe: knn}}}\n")["w_mse"]
-    assert row.metrics["near_top1"] == "5-NN %"
+    assert row.metrics["near_top1"].heading == "5-NN %"
 
 
 def test_choices_cannot_depend_on_a_range(tmp_path):

@@ -2,7 +2,7 @@
 
 By the rule that sets entries in bold (`lines.mark_best`): only rows with every planned seed are compared, by the 95 %
 interval of their paired difference; controls and rows that collapsed are no competitors. Controls are named where they
-are higher.
+are better.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.analysis.entries import title_of
-from harness.analysis.report.rows import Row, titles_of
+from harness.analysis.entries import told_apart
+from harness.analysis.frame import planned_metrics
+from harness.analysis.report.rows import Row
 from harness.analysis.statistics import Difference, paired_difference
 
 _NAMED = 4  # rows named one by one in a sentence
@@ -23,9 +24,9 @@ class Standing:
     """The rows of one dataset under one metric."""
 
     leader: Row
-    """Highest mean among the rows that compete."""
+    """Best mean among the rows that compete."""
     behind: tuple[Row, ...]
-    """Those that the leader is above: the interval of the paired difference excludes zero."""
+    """Those that the leader is better than: the interval of the paired difference excludes zero."""
     level: tuple[tuple[Row, Difference | None], ...]
     """Those that it is not to be told apart from, nearest first."""
     incomplete: int
@@ -38,7 +39,7 @@ def standing(rows: Sequence[Row], metric: str) -> Standing | None:
     complete = [row for row in competing if row.mean(metric) is not None]
     if not complete:
         return None
-    order = sorted(complete, key=lambda row: -(row.mean(metric) or 0.0))
+    order = sorted(complete, key=lambda row: -row.metric(metric).sign * (row.mean(metric) or 0.0))
     leader, others = order[0], order[1:]
     differences = [paired_difference(leader.values(metric), row.values(metric)) for row in others]
     clear = [difference is not None and difference.interval.excludes(0.0) for difference in differences]
@@ -56,20 +57,22 @@ def sentence(rows: Sequence[Row], dataset: str, metric: str) -> str:
     leader, mean = found.leader, found.leader.mean(metric) or 0.0
     seeds = len(leader.records)
     count = f"{seeds} seed{'s' * (seeds != 1)}"
-    measure = title_of(metric, titles_of(rows)).replace(" %", "")
-    parts = [f"On {dataset}, {leader.name} has the highest {measure}, {mean:.2f} %"]
+    measured = told_apart(planned_metrics([r for row in rows for r in row.records])).get(metric, leader.metric(metric))
+    top, above, higher = ("highest", "above", "higher") if measured.higher_is_better else ("lowest", "below", "lower")
+    parts = [f"On {dataset}, {leader.name} has the {top} {measured.title}, {measured.said(mean)}"]
     if not found.level and not found.behind:
         parts.append("; there is no other row to compare it with")
     elif not found.level:
-        parts.append(f", and with {count} it is above every other method")
+        parts.append(f", and with {count} it is {above} every other method")
     else:
         names = _names([row.name for row, _ in found.level])
         parts.append(f", but with {count} is not to be told apart from {names}")
-        parts.append(f"; it is above {_names([row.name for row in found.behind])}" if found.behind else "")
+        parts.append(f"; it is {above} {_names([row.name for row in found.behind])}" if found.behind else "")
     text = "".join(parts) + "."
-    higher = [row.name for row in here if row.control and (row.mean(metric) or 0.0) > mean]
-    if higher:
-        text += f" Controls that are higher: {_names(higher)}."
+    sign, controls = measured.sign, [row for row in here if row.control]
+    better = [row.name for row in controls if (m := row.mean(metric)) is not None and sign * m > sign * mean]
+    if better:
+        text += f" Controls that are {higher}: {_names(better)}."
     needed = found.level[0][1].seeds_needed if found.level and found.level[0][1] else None
     if needed is not None:
         text += f" To tell it from {found.level[0][0].name} would need about {needed} seeds."

@@ -10,7 +10,7 @@ from harness.analysis.entries import title_of
 from harness.analysis.report.curves import curve, measures_of, rounded
 from harness.analysis.report.frontier import COSTS, OF_HARDWARE, fronts
 from harness.analysis.report.projection import Projections
-from harness.analysis.report.rows import Row, metrics_of, titles_of
+from harness.analysis.report.rows import Row, measured_metrics, titles_of
 from harness.store.records import Sample
 
 _COST_AXES = {
@@ -46,7 +46,7 @@ def payload(
         classes: dataset label -> names of its classes, where they are known.
         baseline: row that the suite compares with; its projection is shown where a suite has no untrained one.
     """
-    metrics, titles = metrics_of(rows), titles_of(rows)
+    metrics, titles = measured_metrics(rows), titles_of(rows)
     measures = measures_of(rows)
     datasets = list(dict.fromkeys(row.dataset for row in rows))
     return {

@@ -33,7 +33,8 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def fronts(rows: Sequence[Row], cost: str, metric: str) -> list[int]:
-    """Indices of the rows of one dataset on the front; each hardware has its own where the cost depends on it."""
+    """Indices of the rows of one dataset on the front, by the metric's own direction; each hardware has its own where
+    the cost depends on it."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(rows):
         if row.control or not row.mean(cost) or row.mean(metric) is None:
@@ -43,7 +44,8 @@ def fronts(rows: Sequence[Row], cost: str, metric: str) -> list[int]:
         groups.setdefault(row.hardware if cost in OF_HARDWARE else (), []).append(index)
     found = []
     for members in groups.values():
-        points = [(row.mean(cost) or 0.0, row.mean(metric) or 0.0) for row in (rows[i] for i in members)]
+        own = [rows[i] for i in members]
+        points = [(row.mean(cost) or 0.0, row.metric(metric).sign * (row.mean(metric) or 0.0)) for row in own]
         found += [members[i] for i in pareto(points)]
     return found
 

@@ -24,10 +24,11 @@ from harness.analysis.report.answer import counts, sentence, tally
 from harness.analysis.report.data import payload
 from harness.analysis.report.projection import Projections
 from harness.analysis.report.rows import rows_of
-from harness.analysis.report.summaries import cost_table, curve_tables, panel, waits
+from harness.analysis.report.summaries import class_table, cost_table, curve_tables, panel, waits
 from harness.analysis.report.table_view import View, laid_across, view
 from harness.analysis.tables import Table, build
 from harness.spec.collapse import CollapseRule
+from harness.spec.metric import Metric
 from harness.suite.models import TableSpec
 
 _SCRIPTS = ("chart.js", "panels.js", "table.js")
@@ -59,8 +60,8 @@ class Material:
     """Names of methods that are controls."""
     rule: CollapseRule
     """When a run counts as collapsed."""
-    metrics: Mapping[str, str]
-    """Of the suite's expansion: metric -> heading, the first of each evaluation first."""
+    metrics: Mapping[str, Metric]
+    """Of the suite's expansion, the first of each evaluation first."""
     renamed: Mapping[str, str]
     """Likewise: evaluations that are called otherwise than the suite says."""
     classes: Mapping[str, Sequence[str]]
@@ -101,6 +102,7 @@ def render(material: Material, cache: Path | None = None) -> str:
         laid_out=[table for spec in specs if _has_a_layout(spec) for table in _laid_out(material, spec)],
         curve_tables=curve_tables(rows),
         cost_tables=[cost_table(rows, name, metric) for name in data["datasets"]],
+        class_tables=[t for name in data["datasets"] if (t := class_table(rows, name, metric))["lines"]],
         waits=[waits(rows, name) for name in data["datasets"]],
         panels=[panel(row, index, material.rule) for index, row in enumerate(rows) if row.results],
         failures=runs.failures(records),

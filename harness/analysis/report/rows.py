@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from harness.analysis.entries import Entry, headings_in
-from harness.analysis.frame import Record, planned_metrics
+from harness.analysis.entries import Entry, headings
+from harness.analysis.frame import Record, metrics_of, planned_metrics
 from harness.analysis.report.readings import Reading, readings
+from harness.spec.metric import Metric
 from harness.store.cell_result import CellResult
 from harness.store.records import Provenance
 
@@ -50,6 +51,10 @@ class Row:
     def mean(self, measure: str) -> float | None:
         """Of a metric or cost over all planned seeds; None where one is missing."""
         return Entry(measure, self.records).mean
+
+    def metric(self, name: str) -> Metric:
+        """Unit and direction."""
+        return Entry(name, self.records).metric
 
     @property
     def done(self) -> int:
@@ -94,15 +99,18 @@ def hardware_of(made: Provenance) -> str:
     return f"{made.device}, {threads}, host {made.host}"
 
 
-def metrics_of(rows: Sequence[Row]) -> list[str]:
+def measured_metrics(rows: Sequence[Row]) -> list[str]:
     """Metrics that any row has: the first of each evaluation, then the others, in the order of the plan."""
     planned = planned_metrics([record for row in rows for record in row.records])
     return [name for name in planned if any(row.values(name) for row in rows)]
 
 
 def titles_of(rows: Iterable[Row]) -> dict[str, str]:
-    """Headings of the rows' metrics."""
-    return headings_in(record for row in rows for record in row.records)
+    """Headings of the rows' metrics, those of their monitors among them."""
+    records = [record for row in rows for record in row.records]
+    monitors = {name: q for record in records for name, q in record.cell.monitors.items()}
+    watched = {f"{name}_{metric.name}": metric for name, q in monitors.items() for metric in metrics_of(q)}
+    return headings(planned_metrics(records) | watched)
 
 
 def monitored(rows: Iterable[Row]) -> list[str]:

@@ -14,9 +14,11 @@ from harness.analysis.report.data import curve_title
 from harness.analysis.report.frontier import COSTS, Reached, fronts, reached, thresholds
 from harness.analysis.report.rows import Row, monitored, titles_of
 from harness.spec.collapse import CollapseRule
+from harness.spec.metric import PER_CENT, Metric
 
 _COLUMNS_OF_CURVES = 6
 _SPACES = ("h", "v")
+_CLASSES = 20  # columns of accuracies by class
 
 
 def curve_tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -59,10 +61,33 @@ def _price(row: Row, cost: str, front: bool) -> str:
     return entry.text + (" ◆" if front else "")
 
 
+def class_table(rows: Sequence[Row], dataset: str, metric: str) -> dict[str, Any]:
+    """The accuracy of each class, means over the seeds; of many classes, those that the rows find hardest."""
+    evaluation = metric.rpartition("_")[0]
+    found = [(row, [dict(r.recalls(evaluation)) for r in row.results]) for row in rows if row.dataset == dataset]
+    means = [(row.name, _class_means(runs)) for row, runs in found if runs and all(runs)]
+    every = list(dict.fromkeys(label for _, own in means for label, mean in own.items() if mean is not None))
+    hard = sorted(every, key=lambda label: sum(own.get(label) or 0.0 for _, own in means))[:_CLASSES]
+    classes = [label for label in every if label in hard]
+    lines = [
+        (name, [NOTHING if (m := own.get(label)) is None else f"{m:.1f}" for label in classes]) for name, own in means
+    ]
+    of = f"the {len(classes)} hardest of {len(every)} classes" if len(classes) < len(every) else "each class"
+    return {"title": f"{dataset}, {evaluation}: accuracy in % of {of}", "classes": classes, "lines": lines}
+
+
+def _class_means(runs: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    means: dict[str, float | None] = {}
+    for label in runs[0]:
+        values = [value for run in runs if (value := run.get(label)) is not None]
+        means[label] = sum(values) / len(values) if len(values) == len(runs) else None
+    return means
+
+
 def waits(rows: Sequence[Row], dataset: str) -> dict[str, Any]:
-    """When each row first reached some values of the first metric that was monitored."""
+    """When each row first reached some values of the first accuracy that was monitored."""
     own = [row for row in rows if row.dataset == dataset]
-    metric = next(iter(monitored(own)), "")
+    metric = next((name for name in monitored(own) if any(_is_accuracy(row.metric(name)) for row in own)), "")
     marks = thresholds(own, metric) if metric else []
     lines = [
         (row.name, [_said(reached(row, metric, mark)) for mark in marks])
@@ -70,8 +95,12 @@ def waits(rows: Sequence[Row], dataset: str) -> dict[str, Any]:
         if marks and curve(row, metric) is not None
     ]
     machines = sorted({name for row in own for name in row.hardware})
-    title = title_of(metric, titles_of(rows)).replace(" %", "")
+    title = next((row.metric(metric).title for row in own), "")
     return {"dataset": dataset, "metric": title, "marks": marks, "lines": lines, "machines": machines}
+
+
+def _is_accuracy(metric: Metric) -> bool:
+    return metric.unit == PER_CENT and metric.higher_is_better
 
 
 def _said(item: Reached) -> str:

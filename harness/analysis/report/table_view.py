@@ -4,7 +4,7 @@ in its entries and by what they are sorted; the numbers are `Entry`'s and `lines
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.analysis.entries import Entry, title_of
@@ -23,6 +23,8 @@ class Column:
     number: bool = True
     below: str = ""
     """A second, quiet line of the heading."""
+    first: str = "descending"
+    """The order of the first sort: the best on top."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,17 @@ def _measured(
     """A measure's own column, then published numbers and the difference to the baseline, if there are any."""
     if entries and entries[0].measure in COSTS:
         return [(Column(title), [Item(entry.text, _sort(entry.mean)) for entry in entries])]
-    found = [(Column(title, below="mean ± sd [95 %]"), [_metric(entry) for entry in entries])]
+    first = "ascending" if any(not entry.metric.higher_is_better for entry in entries) else "descending"
+    found = [(Column(title, below="mean ± sd [95 %]", first=first), [_metric(entry) for entry in entries])]
     if any(entry.published is not None for entry in entries):
         items = [Item(e.published_text, _sort(e.published.value if e.published else None)) for e in entries]
-        found.append((Column("published", below="(ours minus it)"), items))
+        found.append((Column("published", below="(ours minus it)", first=first), items))
     baseline = next((line.baseline for line in statistics if line is not None and line.baseline), None)
     if baseline is not None:
         below = f"{title} [95 %]"
-        found.append((Column(f"minus {baseline}", below=below), [_difference(line) for line in statistics]))
+        found.append(
+            (Column(f"minus {baseline}", below=below, first=first), [_difference(line) for line in statistics])
+        )
     return found
 
 
@@ -119,17 +124,18 @@ def _metric(entry: Entry) -> Item:
     interval = entry.interval
     if interval is None:
         return Item(NOTHING, "")
-    text = f"{interval.mean:.2f}" + ("" if interval.sd is None else f" ± {interval.sd:.2f}")
-    return Item(text, _sort(interval.mean), _bounds(interval, "{:.2f}"), entry.best)
+    said = entry.metric.text
+    text = said(interval.mean) + ("" if interval.sd is None else f" ± {said(interval.sd)}")
+    return Item(text, _sort(interval.mean), _bounds(interval, said), entry.best)
 
 
 def _difference(line: StatisticsLine | None) -> Item:
-    """With an arrow where a test, corrected by Holm, finds it."""
+    """With an arrow, up for better, where a test, corrected by Holm, finds it."""
     if line is None or line.difference is None:
         return Item(NOTHING, "")
-    mean = line.difference.interval.mean
-    arrow = (" ▲" if mean > 0 else " ▼") if line.p is not None and line.p <= 1 - LEVEL else ""
-    return Item(f"{mean:+.2f}{arrow}", _sort(mean), _bounds(line.difference.interval, "{:+.2f}"))
+    mean, metric = line.difference.interval.mean, line.entry.metric
+    arrow = (" ▲" if metric.sign * mean > 0 else " ▼") if line.p is not None and line.p <= 1 - LEVEL else ""
+    return Item(f"{metric.difference(mean)}{arrow}", _sort(mean), _bounds(line.difference.interval, metric.difference))
 
 
 def _runs(records: Sequence[Record]) -> Item:
@@ -147,10 +153,10 @@ def _runs(records: Sequence[Record]) -> Item:
     return Item(f"{len(done)} of {len(records)}", str(len(done)), marks=tuple(marks))
 
 
-def _bounds(interval: Interval, form: str) -> str:
+def _bounds(interval: Interval, text: Callable[[float], str]) -> str:
     if interval.low is None or interval.high is None:
         return ""
-    return f"[{form.format(interval.low)}, {form.format(interval.high)}]"
+    return f"[{text(interval.low)}, {text(interval.high)}]"
 
 
 def _sort(value: float | None) -> str:

@@ -9,45 +9,34 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.evaluation.accuracy import TOP1, balanced
 from harness.spec.identity import Frozen
+from harness.spec.metric import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from harness.evaluation.split import PrivateEncoder, Split
 
-@dataclass(frozen=True)
-class Metric:
-    """One number of a probe."""
-
-    name: str
-    """Such as `top1`: a suite's `knn5` with this metric is `knn5_top1`."""
-    title: str
-    """As tables head it."""
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Features of one split and their labels."""
-
-    features: Tensor
-    """(N, F) float32."""
-    labels: Tensor
-    """(N,) int64 in [0, classes), on any device."""
+__all__ = ["Answer", "Metric", "ProbeEntry"]
 
 
 @dataclass
 class Answer:
-    """What a probe found."""
+    """What a probe found: each metric that it declares, among the hits or among the values."""
 
     hits: dict[str, Tensor] = field(default_factory=dict)
-    """Per metric, (M,) bool: whether each scored image is right, in their order. The metric is their mean, in per
-    cent."""
+    """Per accuracy, (M,) bool: whether each scored image is right, in their order. The metric is their mean, in per
+    cent; beside `top1` stands the mean over classes, `balanced`, and what each class has is stored."""
+    values: dict[str, float] = field(default_factory=dict)
+    """Any other number, in its metric's unit."""
     details: dict[str, Any] = field(default_factory=dict)
     """What else there is to say, as JSON holds it."""
 
 
-Run = Callable[[Any, Labelled, Labelled, int, int], Answer]
-"""(settings, train, scored, classes, seed) -> answer."""
+Run = Callable[[Any, "Callable[[], PrivateEncoder]", "Split", "Split", int], Answer]
+"""(settings, encoder, train, scored, seed) -> answer. `encoder()` is a copy of the frozen encoder, which is the probe's
+to train; a probe on features never calls it."""
 
 
 @dataclass(frozen=True)
@@ -67,3 +56,10 @@ class ProbeEntry:
     """Whether anything in it is drawn: if not, one evaluation serves all seeds."""
     needed_images: Callable[[Any], int] = lambda settings: 1
     """(settings) -> the fewest training images it works with."""
+    called: Callable[[Any], str] | None = None
+    """(settings) -> what results are called that no suite has named: `knn5`; None: the probe's name."""
+
+    def all_metrics(self, settings: Any, classes: int | None) -> tuple[Metric, ...]:
+        """Those that it declares and, last, the balanced accuracy that goes with a `top1`."""
+        own = self.metrics(settings, classes)
+        return (*own, *(balanced(metric) for metric in own if metric.name == TOP1))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from pydantic import PositiveInt
 
-from harness.evaluation.probes import Answer, Labelled, Metric, ProbeEntry
+from harness.evaluation.probes import Answer, Metric, ProbeEntry
 from harness.spec.identity import Frozen
+
+if TYPE_CHECKING:
+    from harness.evaluation.split import Split
 
 
 class KnnSettings(Frozen):
@@ -15,16 +20,16 @@ class KnnSettings(Frozen):
 
 
 def metrics(settings: KnnSettings, classes: int | None) -> tuple[Metric, ...]:
-    return (Metric("top1", f"{settings.k}-NN %"),)
+    return (Metric("top1", f"{settings.k}-NN"),)
 
 
-def run(settings: KnnSettings, train: Labelled, scored: Labelled, classes: int, seed: int) -> Answer:
+def run(settings: KnnSettings, encoder: Any, train: Split, scored: Split, seed: int) -> Answer:
     """Raises ValueError where k exceeds the training images."""
     from harness.evaluation.knn import knn_predict
 
-    device = train.features.device
-    predictions = knn_predict(train.features, train.labels.to(device), scored.features, settings.k)
-    return Answer({"top1": predictions == scored.labels.to(device)})
+    features = train.features()
+    predictions = knn_predict(features, train.labels.to(features.device), scored.features(), settings.k)
+    return Answer({"top1": predictions == scored.labels.to(features.device)})
 
 
 PROBE = ProbeEntry(
@@ -34,4 +39,5 @@ PROBE = ProbeEntry(
     metrics=metrics,
     run=run,
     needed_images=lambda settings: settings.k,
+    called=lambda settings: f"knn{settings.k}",
 )

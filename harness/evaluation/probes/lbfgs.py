@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from pydantic import PositiveFloat, PositiveInt
 
-from harness.evaluation.probes import Answer, Labelled, Metric, ProbeEntry
+from harness.evaluation.probes import Answer, Metric, ProbeEntry
 from harness.spec.identity import Frozen
+
+if TYPE_CHECKING:
+    from harness.evaluation.split import Split
 
 
 class LbfgsSettings(Frozen):
@@ -17,16 +22,16 @@ class LbfgsSettings(Frozen):
 
 
 def metrics(settings: LbfgsSettings, classes: int | None) -> tuple[Metric, ...]:
-    return (Metric("top1", "L-BFGS top-1 %"),)
+    return (Metric("top1", "L-BFGS top-1"),)
 
 
-def run(settings: LbfgsSettings, train: Labelled, scored: Labelled, classes: int, seed: int) -> Answer:
+def run(settings: LbfgsSettings, encoder: Any, train: Split, scored: Split, seed: int) -> Answer:
     """With `converged` and `iterations` among the details."""
     from harness.evaluation.lbfgs import lbfgs_predict
 
-    fitted = lbfgs_predict(train.features, train.labels, scored.features, settings)
-    hits = {"top1": fitted.predictions == scored.labels.cpu()}
-    return Answer(hits, {"converged": fitted.converged, "iterations": fitted.iterations})
+    fitted = lbfgs_predict(train.features(), train.labels, scored.features(), settings)
+    hits = {"top1": fitted.predictions == scored.labels}
+    return Answer(hits, details={"converged": fitted.converged, "iterations": fitted.iterations})
 
 
 PROBE = ProbeEntry(

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.analysis.report.curves import curve, measures_of, rounded, thinned
-from harness.analysis.report.rows import metrics_of, monitored, rows_of
+from harness.analysis.report.rows import measured_metrics, monitored, rows_of
 from tests.analysis.conftest import KNN5, LINEAR, Bench
 from tests.analysis.report.conftest import CONTROLS, run
 
@@ -59,7 +59,7 @@ def test_only_monitored_metrics_are_monitored(bench):
     run(bench, "none", 0, [30.0], method="untrained", settings={})
     found = rows_of(bench.records(), CONTROLS)
     assert (monitored(found), monitored(found[1:])) == (["knn5_top1"], [])
-    assert metrics_of(found) == ["linear_top1", "knn5_top1"]
+    assert measured_metrics(found) == ["linear_top1", "knn5_top1"]
 
 
 def test_only_epochs_that_every_seed_has(bench):

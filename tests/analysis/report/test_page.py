@@ -141,7 +141,7 @@ def test_metrics_are_called_as_the_suite_and_its_probes_call_them(tmp_path):
     wanted = TableSpec(metrics=("all_top1", "few_top1"))
     text = render(dataclasses.replace(material(bench.records()), specs=(wanted,)))
     assert "On cifar10, a has the highest 1-NN (all), 50.00 %" in text
-    assert text.index("<span>1-NN % (all)</span>") < text.index("<span>1-NN %</span>")
+    assert text.index("<span>1-NN (all) %</span>") < text.index("<span>1-NN %</span>")
 
 
 def test_a_suite_that_evaluates_nothing_has_its_costs(tmp_path):

@@ -3,8 +3,9 @@
 import pytest
 
 from harness.analysis.report.rows import rows_of
-from harness.analysis.report.summaries import cost_table, curve_tables, panel, waits
+from harness.analysis.report.summaries import class_table, cost_table, curve_tables, panel, waits
 from harness.spec.collapse import CollapseRule
+from harness.store.records import Arrays
 from tests.analysis.conftest import Bench
 from tests.analysis.report.conftest import CONTROLS, run
 
@@ -44,6 +45,23 @@ def test_the_wait_for_an_accuracy(rows):
         ("dear", ["100 views, 5 s", "200 views, 10 s", "300 views, 15 s", "300 views, 15 s"]),
         ("cheap", ["300 views, 15 s", "not reached", "not reached", "not reached"]),
     ]
+
+
+def test_classes_have_their_means_over_seeds_and_of_many_the_hardest_are_shown(tmp_path):
+    bench = Bench(tmp_path)
+    for label, seed, first in (("a", 0, 4.0), ("a", 1, 6.0), ("b", 0, 9.0)):
+        result = bench.done({"linear_top1": 50.0}, label=label, seed=seed, settings={"k": label})
+        answer = result.evaluations["linear"]
+        recalls = (("cat", first), ("dog", None), *((f"c{i}", 50.0 + i) for i in range(20)))
+        bench.store.save_arrays(result.id, f"hits-{answer.id}", Arrays(id=answer.id, recalls=recalls))
+    bench.done({"linear_top1": 50.0}, label="old", settings={"k": "old"})  # of a record that has none
+    table = class_table(rows_of(bench.records(), CONTROLS), "cifar10", "linear_top1")
+    assert table["title"] == "cifar10, linear: accuracy in % of the 20 hardest of 21 classes"
+    assert [(name, values[:3]) for name, values in table["lines"]] == [
+        ("a", ["5.0", "50.0", "51.0"]),
+        ("b", ["9.0", "50.0", "51.0"]),
+    ]
+    assert (table["classes"][:3], len(table["classes"])) == (["cat", "c0", "c1"], 20)
 
 
 def test_a_panel_of_diagnostics(rows):

@@ -6,21 +6,21 @@ import sys
 import pytest
 import torch
 
-from harness.evaluation.evaluate import score
-from harness.evaluation.probes import Labelled
 from harness.registry import PROBE, all_probes, find
+from tests.evaluation.features_alone import score_features, split
 
 CLASSES = 7
 
 
-def split(images, seed):
+def clouds(images, seed, seen=CLASSES):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(images) % CLASSES
-    return Labelled(torch.randn(images, 6, generator=generator) + labels[:, None], labels)
+    features = torch.randn(images, 6, generator=generator) + labels[:, None]
+    return split(features[labels < seen], labels[labels < seen], CLASSES)
 
 
 QUICK = {"knn": {}, "linear": {"epochs": 2, "batch_size": 20}, "lbfgs": {"max_iterations": 20}}
-TRAIN, SCORED = split(140, 0), split(70, 1)
+TRAIN, SCORED = clouds(140, 0), clouds(70, 1)
 
 
 def test_the_built_in_ones():
@@ -35,26 +35,23 @@ def test_each_has_its_file():
 @pytest.mark.parametrize("name", ["knn", "linear", "lbfgs"])
 def test_what_a_probe_says_it_measures_is_what_it_measures(name):
     probe = all_probes()[name]
-    said = probe.metrics(probe.settings(), CLASSES)
-    found = score(probe, QUICK[name], TRAIN, SCORED, CLASSES, 0)
-    assert found.titles == {metric.name: metric.title for metric in said}
-    assert list(found.metrics) == [metric.name for metric in said]
+    found = score_features(probe, QUICK[name], TRAIN, SCORED)
+    assert tuple(found.values) == probe.all_metrics(probe.settings(), CLASSES)
 
 
 @pytest.mark.parametrize("name", ["knn", "linear", "lbfgs"])
 def test_only_a_probe_that_draws_depends_on_the_seed(name):
     probe = all_probes()[name]
     settings = QUICK[name]
-    first, again, other = (score(probe, settings, TRAIN, SCORED, CLASSES, seed).hits["top1"] for seed in (0, 0, 1))
+    first, again, other = (score_features(probe, settings, TRAIN, SCORED, seed).hits["top1"] for seed in (0, 0, 1))
     assert (first == again).all()
     assert bool((first != other).any()) == probe.draws
 
 
 @pytest.mark.parametrize("name", ["knn", "linear", "lbfgs"])
 def test_classes_without_training_images_are_never_predicted(name):
-    seen = TRAIN.labels < 4
-    train = Labelled(TRAIN.features[seen], TRAIN.labels[seen])
-    hits = score(all_probes()[name], {"epochs": 50} if name == "linear" else {}, train, SCORED, CLASSES, 0).hits["top1"]
+    settings = {"epochs": 50} if name == "linear" else {}
+    hits = score_features(all_probes()[name], settings, clouds(140, 0, seen=4), SCORED).hits["top1"]
     assert not hits[SCORED.labels.numpy() >= 4].any()
 
 
