@@ -63,10 +63,7 @@ _DESCRIPTION = ("engines/cost.py", "engines/describe.py", "evaluation/collapse.p
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "training on cpu": (*_DATA, *_AUGMENTATION, *_ENCODER, *_CPU_AUGMENTATION, *_TRAINING, *_CPU_TRAINING),
     "training on cuda": (*_DATA, *_AUGMENTATION, *_ENCODER, *_CUDA_AUGMENTATION, *_TRAINING, *_CUDA_TRAINING),
-    "evaluation": (
-        *(*_DATA, *_AUGMENTATION, *_CPU_AUGMENTATION, *_CUDA_AUGMENTATION),
-        *(*_ENCODER, *_FEATURES, *_EVALUATION),
-    ),
+    "evaluation": (*_DATA, *_ENCODER, *_FEATURES, *_EVALUATION),
     "description": (*_DATA, *_AUGMENTATION, *_ENCODER, *_FEATURES, *_DESCRIPTION),
 }
 """Files below `harness` that a kind of result passes through. A CUDA result is not aged by a CPU kernel, an evaluation
@@ -88,9 +85,13 @@ def room_digest(room: str, root: Path = SOURCES) -> str:
 
 
 def digest_of(found: Extension, root: Path = SOURCES) -> str:
-    """Of an extension: its file, as `extension_digest`, and the version and list of files of its distribution."""
+    """Of an extension: its file, as `extension_digest`, what augments images if it is a probe that says so, and the
+    version and list of files of its distribution."""
     built_in = found.distribution is None and not found.user
     own = extension_digest(root / found.file.relative_to(SOURCES) if built_in else found.file, root)
+    if getattr(found.entry, "augments", False):
+        files = (root / "harness" / name for name in (*_AUGMENTATION, *_CPU_AUGMENTATION, *_CUDA_AUGMENTATION))
+        own = hashlib.sha256(f"{own} {code_digest(files, root)}".encode()).hexdigest()
     if found.distribution is None:
         return own
     text = f"{own}\n{found.distribution.version}\n{found.distribution.read_text('RECORD') or ''}"

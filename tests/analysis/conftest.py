@@ -138,7 +138,9 @@ class BenchFacts:
         return None
 
 
-CATALOGUE = Catalogue(Named(Method), all_probes(), Named(Dataset))  # type: ignore[arg-type]
+def catalogue() -> Catalogue:
+    """Any method, any dataset, and the probes in use."""
+    return Catalogue(Named(Method), all_probes(), Named(Dataset))  # type: ignore[arg-type]
 
 
 class Bench:
@@ -181,20 +183,20 @@ class Bench:
         return RowFields.model_validate(values | nothing)
 
     def cell(self, **changes: Any) -> Cell:
-        return assemble(self.fields(**changes), CATALOGUE, self.facts)
+        return assemble(self.fields(**changes), catalogue(), self.facts)
 
     def plan(
         self, label: str = "W-MSE", axes: dict[str, Any] | None = None, missing: str | None = None, **changes: Any
     ) -> Planned:
         fields = self.fields(**changes)
-        cell = assemble(fields, CATALOGUE, self.facts)
+        cell = assemble(fields, catalogue(), self.facts)
         planned = Planned(cell, fields, label, cell.dataset, axes or {}, missing_data=missing)
         self.planned.append(planned)
         return planned
 
     def skip(self, reason: str, label: str = "W-MSE", axes: dict[str, Any] | None = None, **changes: Any) -> None:
         fields = self.fields(**changes)
-        cell = assemble(fields, CATALOGUE, self.facts)
+        cell = assemble(fields, catalogue(), self.facts)
         self.skipped.append(Skipped(cell, fields, label, cell.dataset, axes or {}, reason=reason))
 
     def provenance(self, code: Mapping[str, str], **changes: Any) -> Provenance:

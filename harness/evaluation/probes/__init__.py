@@ -54,6 +54,8 @@ class ProbeEntry:
     """Imports torch when it is called."""
     draws: bool = False
     """Whether anything in it is drawn: if not, one evaluation serves all seeds."""
+    augments: bool = False
+    """Whether it is fitted on augmented images: then the code that augments ages its answers."""
     needed_images: Callable[[Any], int] = lambda settings: 1
     """(settings) -> the fewest training images it works with."""
     called: Callable[[Any], str] | None = None

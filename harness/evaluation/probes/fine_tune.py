@@ -47,4 +47,5 @@ PROBE = ProbeEntry(
     metrics=lambda settings, classes: top_metrics("fine-tuned", classes),
     run=run,
     draws=True,
+    augments=True,
 )

@@ -46,4 +46,5 @@ PROBE = ProbeEntry(
     metrics=lambda settings, classes: top_metrics("SGD linear", classes),
     run=run,
     draws=True,
+    augments=True,
 )
