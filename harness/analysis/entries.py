@@ -12,30 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from harness.analysis.frame import COSTS, NOTHING, Record, planned_metrics
+from harness.analysis.frame import NOTHING, Record, planned_metrics
 from harness.analysis.statistics import Interval, mean_interval
 from harness.spec.metric import Metric
-
-COST_TITLES = {
-    "views_seen": "views seen",
-    "steps": "steps",
-    "train_seconds": "train s",
-    "evaluation_seconds": "evaluation s",
-    "views_per_second": "views/s",
-    "peak_memory_bytes": "peak MiB",
-    "encoder_flops_per_view": "MFLOPs/view",
-    "train_flops": "train TFLOPs",
-    "energy_joules": "energy kJ",
-    "parameters": "parameters",
-}
-_COST_UNIT = {"peak_memory_bytes": 2.0**20, "encoder_flops_per_view": 1e6, "train_flops": 1e12, "energy_joules": 1e3}
-_COST_TEXT = {
-    "train_seconds": "{:,.1f}",
-    "evaluation_seconds": "{:,.1f}",
-    "encoder_flops_per_view": "{:,.2f}",
-    "train_flops": "{:,.3g}",
-    "energy_joules": "{:,.3g}",
-}
+from harness.store.costs import COSTS
 
 
 @dataclass(frozen=True)
@@ -130,7 +110,7 @@ class Entry:
         if self.mean is None:
             return ""
         if self.measure in COSTS:
-            return _COST_TEXT.get(self.measure, "{:,.0f}").format(self.mean / _COST_UNIT.get(self.measure, 1.0))
+            return COSTS[self.measure].text(self.mean)
         text = self.metric.text
         return text(self.mean) + ("" if self.spread is None else f" ± {text(self.spread)}")
 
@@ -167,7 +147,7 @@ def title_of(measure: str, titles: Mapping[str, str] | None = None) -> str:
     Args:
         titles: of `headings`; a metric that is not among them is headed by its name.
     """
-    return COST_TITLES.get(measure) or (titles or {}).get(measure, measure)
+    return COSTS[measure].title if measure in COSTS else (titles or {}).get(measure, measure)
 
 
 def told_apart(metrics: Mapping[str, Metric]) -> dict[str, Metric]:

@@ -11,18 +11,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.registry import all_probes
 from harness.spec.collapse import CollapseRule
 from harness.spec.metric import Metric
 from harness.spec.models import Cell, Evaluation, Pretraining, Question
-from harness.store.cell_result import CellResult, Cost, read_cell
+from harness.store.cell_result import CellResult, read_cell
+from harness.store.costs import COSTS
 from harness.store.provenance import Code, stale_reason
 from harness.store.records import Failure
 from harness.store.store import Store
 from harness.suite.axes import Ambiguous
-from harness.suite.models import CostColumn
 from harness.suite.planned import Expansion, Placed, Planned, Skipped, shown
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ Status = Literal["done", "failed", "pruned", "running", "interrupted", "pending"
 
 NOTHING = "–"
 """What stands where there is no value."""
-
-COSTS: tuple[str, ...] = get_args(CostColumn)
-"""Cost columns: those of `Cost`."""
 
 DEFAULT_RULE = CollapseRule()
 
@@ -262,7 +259,7 @@ def _stale_metrics(result: CellResult, code: Code) -> frozenset[str]:
 
 def _costs(result: CellResult) -> dict[str, float]:
     """What is known; evaluation is not priced before all of it is done."""
-    cost: Cost | None = result.cost
+    cost = result.cost
     values: dict[str, float | None] = {name: getattr(cost, name, None) for name in COSTS}
     if result.status != "done":
         values["evaluation_seconds"] = None

@@ -13,11 +13,11 @@ import numpy as np
 
 from harness.analysis.bootstrap import Hits, Resampled, bootstrap_accuracy, bootstrap_difference
 from harness.analysis.entries import Entry
-from harness.analysis.frame import COSTS
 from harness.analysis.layout import Key
 from harness.analysis.statistics import Difference, McNemar, holm, mcnemar, paired_difference
 from harness.spec.identity import identity_of
 from harness.store.cell_result import CellResult
+from harness.store.costs import COSTS
 
 Place = tuple[Key, Key, str]
 """Row, column and measure."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.analysis.entries import Entry, Published, headings, title_of
-from harness.analysis.frame import COSTS, DEFAULT_RULE, NOTHING, Record, first_metrics, planned_metrics
+from harness.analysis.frame import DEFAULT_RULE, NOTHING, Record, first_metrics, planned_metrics
 from harness.analysis.layout import Grid, Key, arrange, left_over, said, split
 from harness.analysis.lines import Line, lines, mark_best
 from harness.analysis.notes import Note, notes
@@ -18,6 +18,7 @@ from harness.analysis.references import Reference, for_cell
 from harness.analysis.statistics_table import Statistics, as_text
 from harness.spec.collapse import CollapseRule
 from harness.spec.metric import Metric
+from harness.store.costs import COSTS
 from harness.suite.models import TableSpec
 
 

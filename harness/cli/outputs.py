@@ -47,7 +47,7 @@ def write_and_show(session: Session, *, partial: bool = False, any_recipe: bool 
 
 def figure_metrics(specs: Sequence[TableSpec], tables: Sequence[Table]) -> list[str]:
     """Metrics of a suite's first table; of a grid, which is a table for each measure, those of all."""
-    from harness.analysis.frame import COSTS
+    from harness.store.costs import COSTS
 
     shown = tables if specs and specs[0].layout == "grid" else tables[:1]
     return list(dict.fromkeys(name for table in shown for _, _, name in table.entries if name not in COSTS))

@@ -19,6 +19,7 @@ from harness.spec.collapse import CollapseRule, is_collapsed
 from harness.spec.identity import digest, identity_of
 from harness.spec.metric import Metric
 from harness.spec.models import Cell, Question
+from harness.store.costs import Cost
 from harness.store.provenance import Code, stale_reason
 from harness.store.records import (
     CurvePoint,
@@ -34,23 +35,6 @@ from harness.store.stages import current
 from harness.store.store import Store
 
 CellStatus = Literal["done", "failed", "pruned", "unfinished"]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a cell cost; None where it is not known."""
-
-    train_seconds: float
-    evaluation_seconds: float
-    """In monitors, description and evaluations."""
-    steps: int
-    views_seen: int
-    views_per_second: float | None
-    peak_memory_bytes: int | None
-    encoder_flops_per_view: int | None
-    train_flops: int | None
-    energy_joules: float | None
-    parameters: int | None
 
 
 @dataclass(frozen=True)
@@ -179,20 +163,7 @@ class CellResult:
         training, described = self.pretraining.cost, self.description
         if training is None or self.pretraining.status != "done":
             return None
-        seconds = training.monitor_seconds + (described.seconds if described else 0.0)
-        seconds += sum(record.seconds for record in self.evaluations.values())
-        return Cost(
-            training.train_seconds,
-            seconds,
-            training.steps,
-            training.views_seen,
-            training.views_seen / training.train_seconds if training.train_seconds else None,
-            training.peak_memory_bytes,
-            described.encoder_flops_per_view if described else None,
-            described.train_flops if described else None,
-            training.energy_joules,
-            described.parameters if described else None,
-        )
+        return Cost.of(training, described, self.evaluations.values())
 
     @property
     def provenance(self) -> Provenance:

@@ -5,12 +5,14 @@ Overrides of a cell are the partial form of `RowFields`; whatever names methods 
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from harness.spec.collapse import CollapseRule
 from harness.spec.identity import Frozen
+from harness.store.costs import COSTS
 from harness.suite.claim_language import ClaimText
 from harness.suite.fields import partial
 from harness.suite.metrics import Metric
@@ -26,18 +28,15 @@ else:
     Overrides = partial(RowFields)
     Overrides.__doc__ = "Any fields of a cell but its method, each optional."
 
-CostColumn = Literal[
-    "views_seen",
-    "steps",
-    "train_seconds",
-    "evaluation_seconds",
-    "views_per_second",
-    "peak_memory_bytes",
-    "encoder_flops_per_view",
-    "train_flops",
-    "energy_joules",
-    "parameters",
-]
+
+def _known_cost(name: str) -> str:
+    if name not in COSTS:
+        near = difflib.get_close_matches(name, COSTS, n=1)
+        raise ValueError(f"`{name}` is no cost column; " + (f"did you mean `{near[0]}`?" if near else ", ".join(COSTS)))
+    return name
+
+
+CostName = Annotated[str, AfterValidator(_known_cost), Field(json_schema_extra={"enum": list(COSTS)})]
 Axes = dict[str, Any]  # a list of values, `seeds: 3`, or a mapping of labels to overrides; read in `axes`
 
 
@@ -99,7 +98,7 @@ class TableSpec(Frozen):
     """Only the cells that match, as in a skip rule."""
     metrics: tuple[Metric, ...] = ()
     """NAME_METRIC, such as `linear_top1` of the evaluation `linear`; by default the first of each evaluation."""
-    cost: tuple[CostColumn, ...] = ("views_seen", "train_seconds")
+    cost: tuple[CostName, ...] = ("views_seen", "train_seconds")
     """Cost columns."""
     baseline: str | None = None
     """The row to which the others are compared: a row as printed, or a method's label."""

@@ -10,7 +10,7 @@ from harness.data.views import evaluation_crop, normalise
 from harness.engines.evaluate import Features, load_images
 from harness.engines.pretrain import restore
 from harness.evaluation.knn import knn_predict
-from harness.evaluation.probes import probes
+from harness.registry import all_probes
 from harness.spec.models import Monitor
 from tests.conftest import write_suite
 from tests.engines.toy import Command
@@ -156,11 +156,11 @@ def test_transfer_asks_about_other_images_in_the_encoders_own_input(transfer, or
     assert described == pytest.approx(original.result(original.task("w_mse")).diagnostics, rel=1e-6)  # of digits
 
 
-@pytest.mark.parametrize("name", sorted(probes()))
+@pytest.mark.parametrize("name", sorted(all_probes()))
 def test_every_probe_transfers(transfer, name):
     command, _, labels = transfer
     quick = {"epochs": 3, "lr": 0.05} if name in ("sgd", "fine_tune") else {}
-    settings = probes()[name].settings(**quick).model_dump()
+    settings = all_probes()[name].settings(**quick).model_dump()
     question = command.task().cells[0].evaluations["clothes"]
     question = question.model_copy(update={"probe": name, "settings": settings, "seed": 0})
     scores = of_task(command, command.task()).ask(question)

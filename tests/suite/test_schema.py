@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.evaluation.probes import probes
+from harness.registry import all_probes
 from harness.spec.identity import Frozen
 from harness.suite.facts import Catalogue
 from harness.suite.loading import parse
@@ -84,10 +84,10 @@ def test_settings_and_fields_have_their_descriptions(schema: dict[str, Any]) -> 
 def test_evaluations_have_the_keys_of_their_probes(schema: dict[str, Any]) -> None:
     asked, watched = (schema["$defs"][f"Partial{name}Fields"]["properties"] for name in ("Evaluation", "Monitor"))
     common = {"probe", "dataset", "label_fraction"}
-    of_probes = {name for probe in probes().values() for name in probe.settings.model_fields}
+    of_probes = {name for probe in all_probes().values() for name in probe.settings.model_fields}
     assert set(asked) == common | of_probes
     assert set(watched) == common | of_probes | {"every_epochs"}
-    assert asked["probe"]["enum"] == sorted(probes())
+    assert asked["probe"]["enum"] == sorted(all_probes())
     assert asked["dataset"]["enum"] == [*DATASETS, None]
 
 

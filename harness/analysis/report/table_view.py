@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.analysis.entries import Entry, title_of
-from harness.analysis.frame import COSTS, NOTHING, Record
+from harness.analysis.frame import NOTHING, Record
 from harness.analysis.lines import Line as StatisticsLine
 from harness.analysis.statistics import LEVEL, Interval
 from harness.analysis.tables import Table
+from harness.store.costs import COSTS
 from harness.suite.models import TableSpec
 
 
