@@ -166,8 +166,8 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
     columns += ["pretraining_id", "evaluation_id", "status", "metric", "value", "collapsed", "stale", "reason", *COSTS]
     columns += ["device", "commit", "dirty"]
     table = pd.DataFrame(rows, columns=columns, dtype=object)
-    real = ["value", "train_seconds", "evaluation_seconds", "views_per_second", "train_flops", "energy_joules"]
-    whole = ["views", "seed", *(name for name in COSTS if name not in real)]
+    real = ["value", *(name for name, column in COSTS.items() if not column.whole)]
+    whole = ["views", "seed", *(name for name, column in COSTS.items() if column.whole)]
     return table.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64"))
 
 

@@ -18,31 +18,33 @@ class CostColumn:
     unit: float = 1.0
     """In which it is written, such as 1e12 for the operations under the title `train TFLOPs`."""
     form: str = ",.0f"
+    whole: bool = False
+    """Whether a CSV has it as a whole number; one that may pass 2^63 is none."""
 
     def text(self, value: float) -> str:
         """A value as it stands in a table."""
         return format(value / self.unit, self.form)
 
 
-def _column(title: str, unit: float = 1.0, form: str = ",.0f") -> Any:
-    return field(metadata={"column": CostColumn(title, unit, form)})
+def _column(title: str, unit: float = 1.0, form: str = ",.0f", *, whole: bool = False) -> Any:
+    return field(metadata={"column": CostColumn(title, unit, form, whole)})
 
 
 @dataclass(frozen=True)
 class Cost:
     """What a cell cost; None where it is not known."""
 
-    views_seen: int = _column("views seen")
-    steps: int = _column("steps")
+    views_seen: int = _column("views seen", whole=True)
+    steps: int = _column("steps", whole=True)
     train_seconds: float = _column("train s", form=",.1f")
     evaluation_seconds: float = _column("evaluation s", form=",.1f")
     """In monitors, description and evaluations."""
     views_per_second: float | None = _column("views/s")
-    peak_memory_bytes: int | None = _column("peak MiB", 2.0**20)
-    encoder_flops_per_view: int | None = _column("MFLOPs/view", 1e6, ",.2f")
+    peak_memory_bytes: int | None = _column("peak MiB", 2.0**20, whole=True)
+    encoder_flops_per_view: int | None = _column("MFLOPs/view", 1e6, ",.2f", whole=True)
     train_flops: int | None = _column("train TFLOPs", 1e12, ",.3g")
     energy_joules: float | None = _column("energy kJ", 1e3, ",.3g")
-    parameters: int | None = _column("parameters")
+    parameters: int | None = _column("parameters", whole=True)
 
     @classmethod
     def of(
