@@ -176,9 +176,9 @@ def test_one_of_each_kind_goes_from_plan_to_the_table(harness, tmp_path, monkeyp
     assert "c_top1" in lines[1]["values"]
     assert (tmp_path / "results" / "all" / "told.txt").read_text().splitlines() == [
         f"started {label} {way}_method",
-        "point 1 c_top1",
+        "point 1 c_top1 c_balanced",
         "point 2",
-        "answered q top1",
+        "answered q top1 balanced",
         "ended done",
         "close",
     ]
