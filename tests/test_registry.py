@@ -440,5 +440,5 @@ def test_a_users_file_takes_no_name_of_a_distribution(tmp_path, monkeypatch):
 
 
 def test_the_built_in_ones():
-    assert list(find(PROBE)) == ["knn", "lbfgs", "linear"]
+    assert list(find(PROBE)) == ["fine_tune", "knn", "lbfgs", "linear", "sgd"]
     assert list(all_loggers()) == ["jsonl"]

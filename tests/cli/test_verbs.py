@@ -74,7 +74,7 @@ def test_run_writes_and_shows_the_table(ran):
     csv = (directory / "results" / "toy" / "table.csv").read_text().splitlines()
     assert "| w_mse" in markdown
     assert "| untrained" in markdown
-    assert len(csv) == 1 + 4 * 3  # four cells, three metrics each
+    assert len(csv) == 1 + 4 * 5  # four cells, five metrics each
     assert "linear top-1" in out
     assert "table.md" in out
 

@@ -48,7 +48,7 @@ def test_done(place):
     assert place.notes.texts[task.id].startswith("knn5_top1 ")
     assert [(id_, point.epoch) for id_, point in place.notes.points] == [(task.id, 1), (task.id, 2)]
     assert place.notes.points[0][1] == place.command.result(task).curves[0]
-    assert place.notes.readings[-1].steps == 6
+    assert {reading.steps for reading in place.notes.readings} <= {6}  # none where it is over within half a second
     assert {"describing", "evaluating knn5", "evaluating lbfgs"} <= set(place.notes.stages)
     assert [outcome.state for outcome in place.outcomes(task)] == ["done"]  # it stands
     assert place.notes.already == [task.id]

@@ -31,7 +31,7 @@ def test_a_method_is_built_by_name_or_by_the_class_itself():
         (":Composed", "write it as 'module:Class'"),
         ("methods.gone:Gone", "but methods.gone cannot be imported: No module named 'methods.gone'"),
         ("methods.composed:Gone", "but methods.composed has no 'Gone'; name a subclass of Method in it"),
-        ("methods.user_file:OURS", "but methods.user_file cannot call its 'OURS'; name a subclass of Method in it"),
+        ("methods.w_mse:METHOD", "but methods.w_mse cannot call its 'METHOD'; name a subclass of Method in it"),
     ],
 )
 def test_a_build_that_leads_nowhere(build: str, message: str):
