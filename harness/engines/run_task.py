@@ -24,6 +24,7 @@ from harness.engines.describe import Diagnosis, Facts, diagnosis, facts_of
 from harness.engines.evaluate import Features, load_images
 from harness.engines.pretrain import Networks, PretrainingRun, build, restore
 from harness.engines.task import Outcome, Task
+from harness.engines.warm_up import compile_ahead
 from harness.evaluation.sample import principal_sample
 from harness.evaluation.sample import sample_rows as shown_rows
 from harness.own_backbones import tell_timm
@@ -164,6 +165,8 @@ class _TaskRun:
         run = PretrainingRun(self.task, self.entry, self.context)
         try:
             tell_timm(self.task.backbone)
+            if self.device.type == "cpu" and not self.context.execution.plain:
+                compile_ahead()
             record, self.networks = run.to_the_end()
         except PASSED_ON:
             raise

@@ -376,6 +376,7 @@ NO_NUMBER = {
     "engines/pruning.py": "says which training is given up; what it has made by then stays as it is",
     "engines/run_task.py": "the order of stages, and what is stored of each",
     "engines/task.py": "says what is to be done",
+    "engines/warm_up.py": "compiles before the clock starts",
     "engines/work.py": "takes tasks, and tells how they end",
     "engines/worker_death.py": "says how a worker ended",
     "evaluation/sample.py": "for pictures only",
