@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
+
+from harness.cli import cli
 
 # Small tensors are quicker on one thread, and tests that run side by side do not slow each other down.
 torch.set_num_threads(1)
@@ -50,6 +53,22 @@ def two_threads():
 def data_dir(tmp_path_factory):
     """Where digits are packed, once for all tests."""
     return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def harness(data_dir, tmp_path, monkeypatch):
+    """Runs a command in a directory of its own, on a wide terminal; returns (exit code, all output)."""
+    monkeypatch.setenv("HARNESS_DATA", str(data_dir))
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.output
+
+    return call
 
 
 @pytest.fixture

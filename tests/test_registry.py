@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from harness import registry
-from harness.cli import cli
 from harness.registry import KINDS, METHOD, PROBE, ExtensionError, all_loggers, all_methods, find, in_use, named, use
 from harness.store.provenance import Code
 from harness.store.store import Store
@@ -92,19 +90,9 @@ def _nothing_is_left(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def harness(tmp_path, monkeypatch):
-    """Runs a command in a directory of its own; (exit code, all output)."""
-    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.output
-
-    return call
+def data_dir(tmp_path):
+    """Its own, for datasets of these tests."""
+    return tmp_path / "data"
 
 
 def distribution(folder: Path, module: str, **points: str) -> Path:

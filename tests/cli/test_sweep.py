@@ -7,9 +7,7 @@ import sys
 import time
 
 import pytest
-from click.testing import CliRunner
 
-from harness.cli import cli
 from harness.store.store import Store
 from tests.conftest import write_suite
 
@@ -28,22 +26,6 @@ sweep:
 @pytest.fixture
 def suite(tmp_path):
     return write_suite(tmp_path, SWEEP, "search.yaml")
-
-
-@pytest.fixture
-def harness(data_dir, tmp_path, monkeypatch):
-    """Runs a command in a directory of its own, on a wide terminal; returns (exit code, all output)."""
-    monkeypatch.setenv("HARNESS_DATA", str(data_dir))
-    monkeypatch.setenv("COLUMNS", "250")
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.output
-
-    return call
 
 
 def start(suite, data_dir, *arguments):

@@ -15,22 +15,6 @@ from harness.cli import VERBS, cli
 from tests.conftest import write_suite
 
 
-@pytest.fixture
-def harness(data_dir, tmp_path, monkeypatch):
-    """Runs a command in a directory of its own, on a wide terminal; returns (exit code, all output)."""
-    monkeypatch.setenv("HARNESS_DATA", str(data_dir))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.output
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory, data_dir):
     """A directory in which the toy suite was run."""
