@@ -11,10 +11,10 @@ from harness.analysis.frame import text_of
 from harness.analysis.layout import Cells, Key, field_name, said
 from harness.suite.axes import Ambiguous, locate
 from harness.suite.nodes import Node, marked
-from harness.suite.row import RowFields
+from harness.suite.row import NEEDED_TRAINING_FIELDS, TRAINING_FIELDS, RowFields
 
 _NOT_COMPARED = {"method", "settings", "seed", "monitors"}  # a monitor changes no number of a table
-_OFF_BY_DEFAULT = {"more_views", "weight_decay_schedule", "clip"}  # so not worth a word where a row has none
+_OFF_BY_DEFAULT = {*TRAINING_FIELDS} - {*NEEDED_TRAINING_FIELDS}  # not worth a word where a row has none
 _COMMON_SETTINGS = "projector"  # the head, which every trained method has: its size is no part of an objective
 
 
