@@ -20,7 +20,7 @@ VERBS = {
     "report": "Write a suite's results as one self-contained HTML page.",
     "compare": "What changed between two results directories, or two commits.",
     "show": "Everything stored about one cell.",
-    "list": "Methods, probes, datasets, backbones or suites.",
+    "list": "Methods, probes, datasets, backbones, loggers or suites.",
     "data": "List, prepare and verify datasets.",
     "migrate": "Bring results of an older version of the harness forward.",
     "clean": "Free the disk of encoders, checkpoints, stale or old results.",
