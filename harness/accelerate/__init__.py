@@ -14,6 +14,7 @@ from harness.accelerate.cpu.memory import keep_freed_memory
 from harness.accelerate.cpu.side_by_side import SideBySide
 from harness.accelerate.cuda.compiled import Wish, compile_encoders
 from harness.spec.models import Input, TrainingSpec
+from harness.strided_convolutions import guard_strided_convolutions
 from methods.method import Method, one_by_one
 
 __all__ = ["Prepared", "Wish", "prepare"]
@@ -50,6 +51,8 @@ def prepare(
     if not (plain and compile == "auto"):
         shape = (training.batch_size, fed.channels, fed.size, fed.size)
         compile_encoders(method, shape, training.precision, device, compile)
+    if device.type == "cpu" and training.precision != "float32":
+        guard_strided_convolutions(method)
     if plain or device.type != "cpu":
         return Prepared(method, one_by_one)
     keep_freed_memory()

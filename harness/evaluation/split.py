@@ -16,6 +16,7 @@ from harness.data.images import AnyImages
 from harness.data.views import ViewStream, clean
 from harness.evaluation.features import Precision
 from harness.spec.models import Augmentation, Input, Transform
+from harness.strided_convolutions import guard_strided_convolutions
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ class PrivateEncoder(nn.Module):
         super().__init__()
         self.encoder = copy.deepcopy(encoder).requires_grad_().eval()
         self.device, self.precision = shown.device, precision
+        if shown.device.type == "cpu" and precision != "float32":
+            guard_strided_convolutions(self.encoder)
         fed = shown.input
         with torch.inference_mode():
             self.width = self(torch.zeros(1, fed.channels, fed.size, fed.size, device=shown.device)).shape[1]

@@ -43,6 +43,7 @@ _CPU_TRAINING = (
     "accelerate/cpu/norm_kernels.py",
     "accelerate/cpu/resnet.py",
     "accelerate/cpu/side_by_side.py",
+    "strided_convolutions.py",
     "accelerate/cpu/threads.py",
 )
 _CUDA_TRAINING = ("accelerate/cuda/compiled.py",)
@@ -57,7 +58,13 @@ _TRAINING = (
     "training/trainer.py",
 )
 _FEATURES = ("evaluation/arithmetic.py", "evaluation/features.py", "training/networks.py")
-_EVALUATION = ("engines/evaluate.py", "evaluation/accuracy.py", "evaluation/evaluate.py", "evaluation/split.py")
+_EVALUATION = (
+    "strided_convolutions.py",
+    "engines/evaluate.py",
+    "evaluation/accuracy.py",
+    "evaluation/evaluate.py",
+    "evaluation/split.py",
+)
 _DESCRIPTION = ("engines/cost.py", "engines/describe.py", "evaluation/collapse.py")
 
 ROOMS: Mapping[str, tuple[str, ...]] = {

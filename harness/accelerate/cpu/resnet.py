@@ -17,6 +17,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from harness.accelerate.cpu.convolutions import convolve
 from harness.accelerate.cpu.norm import norm_act, norm_add_act
+from harness.strided_convolutions import is_guarded
 
 _POOLS = (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, SelectAdaptivePool2d, nn.Flatten)
 _PLAIN = {ResNet, BasicBlock, Bottleneck, nn.Sequential, nn.Identity, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, *_POOLS}
@@ -64,7 +65,7 @@ def _is_followed(network: nn.Module) -> bool:
             or m._backward_hooks
             or m._backward_pre_hooks
             or m._compiled_call_impl is not None
-            or "forward" in vars(m)
+            or ("forward" in vars(m) and not is_guarded(m))
             for m in network.modules()
         )
     )
