@@ -11,7 +11,7 @@ import torch
 @contextmanager
 def full_float32() -> Iterator[None]:
     """Inside, float32 matrix products on CPU and CUDA are IEEE float32, whatever the process chose for training: an
-    accuracy must not depend on that, and k-NN's rounding bound would not hold."""
+    accuracy must not depend on that."""
     backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
     for backend in backends:
