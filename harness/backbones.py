@@ -170,9 +170,9 @@ def feature_size(encoder: nn.Module, channels: int, image_size: int) -> int:
 def _width(output: object) -> int:
     """F of the encoder's output for two images."""
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 2:
-        found = f"of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        shape = f"of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise BackboneError(
-            f"backbone: the encoder's output for 2 images is {found}, not a row of features each, (2, F): choose "
+            f"backbone: the encoder's output for 2 images is {shape}, not a row of features each, (2, F): choose "
             "another model, or let it pool (`options`)"
         )
     return output.shape[1]
@@ -237,13 +237,13 @@ def load_weights(encoder: nn.Module, path: Path) -> None:
         BackboneError: the file cannot be read, or its names or shapes are not the encoder's.
     """
     own = encoder.state_dict()
-    found = {_own_name(name, own): value for name, value in _read_weights(path).items()}
-    found = {name: value for name, value in found.items() if name in own or not name.startswith(CLASSIFIERS)}
-    missing = [name for name in own if name not in found and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in found if name not in own]
+    given = {_own_name(name, own): value for name, value in _read_weights(path).items()}
+    given = {name: value for name, value in given.items() if name in own or not name.startswith(CLASSIFIERS)}
+    missing = [name for name in own if name not in given and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in given if name not in own]
     reshaped = [
         f"{name} {tuple(value.shape)}, not {tuple(own[name].shape)}"
-        for name, value in found.items()
+        for name, value in given.items()
         if name in own and value.shape != own[name].shape
     ]
     if missing or unexpected or reshaped:
@@ -253,7 +253,7 @@ def load_weights(encoder: nn.Module, path: Path) -> None:
             f"backbone.weights: {path} does not fit the encoder ({told}). Set name, stem, width and options of "
             "`backbone`, and the images' channels and size, to those that it was trained with"
         )
-    encoder.load_state_dict(own | found)
+    encoder.load_state_dict(own | given)
 
 
 def _own_name(name: str, own: Mapping[str, Tensor]) -> str:

@@ -41,15 +41,15 @@ class BackboneEntry:
             raise ValueError(f"a backbone's name is letters, digits and underscores, not {self.name!r}")
 
 
-def tell_timm(name: str | None) -> None:
+def register_with_timm(name: str | None) -> None:
     """Have timm build the backbone of that name in use, if it is an own one.
 
     Raises:
         BackboneError: timm has a model of that name itself.
         ExtensionError: what builds it cannot be imported.
     """
-    found = in_use(BACKBONE).get(name or "")
-    if found is None or name is None:
+    extension = in_use(BACKBONE).get(name or "")
+    if extension is None or name is None:
         return
     import timm
     from timm.models import register_model
@@ -58,15 +58,15 @@ def tell_timm(name: str | None) -> None:
 
     ours = name in default_cfgs
     if timm.is_model(name) and not ours:
-        raise BackboneError(f"{found.owner}: timm has a model {name!r} itself; give BACKBONE another name")
+        raise BackboneError(f"{extension.owner}: timm has a model {name!r} itself; give BACKBONE another name")
     default_cfgs[name] = {"fixed_input_size": True}  # so that it is told the size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there was one of this name, of an earlier suite
-        register_model(_as_timm_has_it(found))
+        register_model(_as_timm_has_it(extension))
 
 
-def _as_timm_has_it(found: Extension) -> Callable[..., nn.Module]:
-    build = named(found.entry.build, f"{found.owner}: the backbone {found.entry.name!r} says build =")
+def _as_timm_has_it(extension: Extension) -> Callable[..., nn.Module]:
+    build = named(extension.entry.build, f"{extension.owner}: the backbone {extension.entry.name!r} says build =")
 
     def create(in_chans: int, img_size: int, num_classes: int = 0, **options: Any) -> nn.Module:
         for key in [key for key in options if key.startswith("pretrained") or key == "cache_dir"]:
@@ -76,7 +76,8 @@ def _as_timm_has_it(found: Extension) -> Callable[..., nn.Module]:
             return encoder
         except Exception as error:
             told = ", ".join([str(in_chans), str(img_size), *(f"{key}={value!r}" for key, value in options.items())])
-            raise ValueError(f"{found.owner}: {found.entry.name}({told}): {type(error).__name__}: {error}") from error
+            call = f"{extension.entry.name}({told})"
+            raise ValueError(f"{extension.owner}: {call}: {type(error).__name__}: {error}") from error
 
-    create.__name__, create.__module__ = found.entry.name, __name__
+    create.__name__, create.__module__ = extension.entry.name, __name__
     return create

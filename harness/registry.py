@@ -89,19 +89,19 @@ def find(kind: Kind, files: Iterable[Path] = ()) -> dict[str, Extension]:
     Raises:
         ExtensionError: a file cannot be used, or takes a name that is taken.
     """
-    found: dict[str, Extension] = {}
+    extensions: dict[str, Extension] = {}
     for here in _built_in(kind):
-        _add(kind, found, here)
+        _add(kind, extensions, here)
     for point in sorted(entry_points(group=kind.group), key=lambda point: (_owner(point), point.name)):
         try:
             for here in _registered(kind, point):
-                _add(kind, found, here)
+                _add(kind, extensions, here)
         except ExtensionError as error:
             _warn(str(error))
     for file in files:
         for here in _in_file(kind, file):
-            _add(kind, found, here)
-    return found
+            _add(kind, extensions, here)
+    return extensions
 
 
 def use(files: Iterable[Path]) -> None:
@@ -143,8 +143,8 @@ def all_loggers(files: Iterable[Path] | None = None) -> dict[str, LoggerEntry]:
 
 
 def _entries(kind: Kind, files: Iterable[Path] | None) -> dict[str, Any]:
-    found = in_use(kind) if files is None else find(kind, files)
-    return {name: here.entry for name, here in found.items()}
+    extensions = in_use(kind) if files is None else find(kind, files)
+    return {name: here.entry for name, here in extensions.items()}
 
 
 def named(given: str | Callable[..., Any], said: str) -> Callable[..., Any]:
@@ -162,12 +162,12 @@ def named(given: str | Callable[..., Any], said: str) -> Callable[..., Any]:
     if not module or not attribute:
         raise ExtensionError(f"{said} {given!r}; write it as 'module:name', or give the function itself")
     try:
-        found: Callable[..., Any] | None = getattr(importlib.import_module(module), attribute, None)
+        attribute_value: Callable[..., Any] | None = getattr(importlib.import_module(module), attribute, None)
     except ImportError as error:
         raise ExtensionError(f"{said} {given!r}, but {module} cannot be imported: {error}") from error
-    if not callable(found):
+    if not callable(attribute_value):
         raise ExtensionError(f"{said} {given!r}, but {module} has no function or class {attribute!r}")
-    return found
+    return attribute_value
 
 
 def _built_in(kind: Kind) -> Iterator[Extension]:
@@ -222,14 +222,14 @@ def _checked(kind: Kind, given: Any, attribute: str, said: str) -> list[Any]:
     return [given] if several is None else list(several)
 
 
-def _add(kind: Kind, found: dict[str, Extension], here: Extension) -> None:
+def _add(kind: Kind, extensions: dict[str, Extension], here: Extension) -> None:
     name = here.entry.name
-    if name in found:
+    if name in extensions:
         raise ExtensionError(
-            f"{here.owner}: the {kind.name} name {name!r} is already taken by {found[name].owner}; give "
+            f"{here.owner}: the {kind.name} name {name!r} is already taken by {extensions[name].owner}; give "
             f"{kind.attributes[0]} another name"
         )
-    found[name] = here
+    extensions[name] = here
 
 
 def _owner(point: EntryPoint) -> str:

@@ -87,10 +87,10 @@ class MethodEntry:
         if not module or not attribute:
             raise MethodFileError(f"{said}; write it as 'module:Class', or give the class itself")
         try:
-            found = getattr(importlib.import_module(module), attribute, None)
+            built = getattr(importlib.import_module(module), attribute, None)
         except ImportError as error:
             raise MethodFileError(f"{said}, but {module} cannot be imported: {error}") from error
-        if not callable(found):
-            what = "has no" if found is None else "cannot call its"
+        if not callable(built):
+            what = "has no" if built is None else "cannot call its"
             raise MethodFileError(f"{said}, but {module} {what} {attribute!r}; name a subclass of Method in it")
-        return cast("Build", found)
+        return cast("Build", built)

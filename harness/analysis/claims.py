@@ -13,8 +13,8 @@ from typing import Literal
 
 from harness.analysis.comparisons import (
     Compared,
+    ComparedRow,
     Missing,
-    Row,
     compare,
     hardware,
     metric,
@@ -88,7 +88,7 @@ def _verdict(claim: Claim, records: Sequence[Record], titles: Mapping[str, str])
     return _comparison(claim, compared, missing, titles)
 
 
-def _compared(claim: Claim, first: Row, second: Row) -> Compared:
+def _compared(claim: Claim, first: ComparedRow, second: ComparedRow) -> Compared:
     if claim.kind != "earlier":
         return compare(first, second, metric(claim.metric), claim.metric)
     if claim.unit == "seconds" and len(places := hardware(first) | hardware(second)) > 1:
@@ -96,14 +96,14 @@ def _compared(claim: Claim, first: Row, second: Row) -> Compared:
     return compare(first, second, time_to_share(claim), None)
 
 
-def _check_margin(claim: Claim, row: Row) -> None:
+def _check_margin(claim: Claim, row: ComparedRow) -> None:
     """Missing where the claim leaves its margin to us: half a point means something in per cent alone."""
     unit = row.metric(claim.metric).unit
     if claim.kind in ("not better", "not worse") and claim.margin is None and unit != PER_CENT:
         raise Missing(f"{claim.metric} is in {unit or 'no unit'}: say how much counts, `by more than 0.1`")
 
 
-def _collapse(claim: Claim, rows: Sequence[Row]) -> Verdict:
+def _collapse(claim: Claim, rows: Sequence[ComparedRow]) -> Verdict:
     missing = [line for row in rows for line in row.left_out(None)]
     counts, lines = [], []
     for row in rows:
@@ -247,7 +247,7 @@ def _missing(lines: Sequence[str]) -> list[str]:
     return [f"missing: {line}" for line in lines[:_LISTED]] + more
 
 
-def _stale(rows: Iterable[Row], metric: str | None) -> list[str]:
+def _stale(rows: Iterable[ComparedRow], metric: str | None) -> list[str]:
     """Rows whose metric (None: any part) is of older code."""
 
     def is_stale(record: Record) -> bool:

@@ -53,7 +53,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Row:
+class RowPair:
     """Pairs that differ by their seed alone."""
 
     name: str
@@ -67,8 +67,8 @@ class Row:
 
     def difference(self, metric: str) -> Difference | None:
         """B minus A, seed by seed; None where no pair has it."""
-        found = {pair.a.cell.seed: value for pair in self.pairs if (value := pair.value(metric)) is not None}
-        return paired_difference({s: b for s, (_, b) in found.items()}, {s: a for s, (a, _) in found.items()})
+        values = {pair.a.cell.seed: value for pair in self.pairs if (value := pair.value(metric)) is not None}
+        return paired_difference({s: b for s, (_, b) in values.items()}, {s: a for s, (a, _) in values.items()})
 
     def metric(self, name: str) -> Metric:
         """Title, unit and direction, as stored."""
@@ -116,7 +116,7 @@ class Row:
 class Comparison:
     """A beside B."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[RowPair, ...]
     only_a: tuple[str, ...]
     """Cells, each as `row on dataset, seed N (id)`."""
     only_b: tuple[str, ...]
@@ -157,19 +157,19 @@ def compare(a: Iterable[StoredRun], b: Iterable[StoredRun]) -> Comparison:
     for ours, theirs in sorted(matched, key=lambda both: (both[0].record.spec.method, both[0].seed, both[0].id)):
         pair = _pair(ours, theirs)
         groups.setdefault((ours.row or theirs.row or name.of_pair(pair), ours.dataset), []).append(pair)
-    rows = [Row(row, dataset, tuple(members)) for (row, dataset), members in sorted(groups.items())]
+    rows = [RowPair(row, dataset, tuple(members)) for (row, dataset), members in sorted(groups.items())]
     alone = [tuple(name.of_run(run) for run in side if id(run) not in paired) for side in (left, right)]
     return Comparison(tuple(rows), *alone)
 
 
 def changes(pairs: Sequence[Pair]) -> dict[tuple[str, str, str], int]:
     """(field, value in A, value in B) -> how many pairs it separates."""
-    found: dict[tuple[str, str, str], int] = {}
+    counts: dict[tuple[str, str, str], int] = {}
     for pair in pairs:
         for path, (before, after) in pair.changed.items():
             key = (path, text_of(before), text_of(after))
-            found[key] = found.get(key, 0) + 1
-    return found
+            counts[key] = counts.get(key, 0) + 1
+    return counts
 
 
 def provenance_changes(pairs: Sequence[Pair]) -> list[tuple[str, list[str], list[str]]]:
@@ -180,8 +180,8 @@ def provenance_changes(pairs: Sequence[Pair]) -> list[tuple[str, list[str], list
             for name, value in _facts(result):
                 facts.setdefault(name, set()).add(value)
     names = dict.fromkeys((*sides[0], *sides[1]))
-    found = [(name, sorted(sides[0].get(name, ())), sorted(sides[1].get(name, ()))) for name in names]
-    return [(name, before, after) for name, before, after in found if before != after]
+    changes = [(name, sorted(sides[0].get(name, ())), sorted(sides[1].get(name, ()))) for name in names]
+    return [(name, before, after) for name, before, after in changes if before != after]
 
 
 def _facts(result: CellResult) -> list[tuple[str, str]]:
@@ -218,10 +218,10 @@ def _nearest(left: Sequence[StoredRun], right: Sequence[StoredRun]) -> list[tupl
     pairs = []
     for ours, theirs in groups.values():
         fields = {run.id: pretraining_fields(run.record.spec) for run in (*ours, *theirs)}
-        apart = {(x.key, y.key): len(changed_fields(fields[x.id], fields[y.id])) for x in ours for y in theirs}
+        distance = {(x.key, y.key): len(changed_fields(fields[x.id], fields[y.id])) for x in ours for y in theirs}
         for x in ours:
-            y = _only_nearest([(apart[x.key, y.key], y) for y in theirs])
-            if y is not None and _only_nearest([(apart[z.key, y.key], z) for z in ours]) is x:
+            y = _only_nearest([(distance[x.key, y.key], y) for y in theirs])
+            if y is not None and _only_nearest([(distance[z.key, y.key], z) for z in ours]) is x:
                 pairs.append((x, y))
     return pairs
 
@@ -257,7 +257,7 @@ class _Names:
         return " ".join([pair.a.cell.method, *parts])
 
     def of_run(self, run: StoredRun) -> str:
-        """Row, dataset, seed and id."""
+        """RowPair, dataset, seed and id."""
         spec = run.record.spec
         fields = pretraining_fields(spec)
         parts = [f"{_short(path)}={text_of(fields.get(path))}" for path in self.varying[spec.method]]

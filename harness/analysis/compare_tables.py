@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
-from harness.analysis.compare import Comparison, Pair, Row, changes, provenance_changes
+from harness.analysis.compare import Comparison, Pair, RowPair, changes, provenance_changes
 from harness.analysis.entries import headings, title_of
 from harness.analysis.frame import DEFAULT_RULE, NOTHING, evaluation_name, failure_text
 from harness.analysis.notes import Note
@@ -20,7 +20,7 @@ ID_SHOWN = 8  # digits of an id: enough for `harness show`
 
 
 def tables(
-    found: Comparison, metrics: Sequence[str], name_a: str, name_b: str, rule: CollapseRule = DEFAULT_RULE
+    comparison: Comparison, metrics: Sequence[str], name_a: str, name_b: str, rule: CollapseRule = DEFAULT_RULE
 ) -> list[Table]:
     """Rows with differences and their intervals, then every pair of cells.
 
@@ -29,20 +29,20 @@ def tables(
         name_a, name_b: what A and B are, in words.
         rule: when a run counts as collapsed.
     """
-    notes = _notes(found, metrics, name_a, name_b, rule)
-    if not found.rows:
+    notes = _notes(comparison, metrics, name_a, name_b, rule)
+    if not comparison.rows:
         return [Table("No cell is in both", ("row",), (), 1, notes)]
-    several = len({row.dataset for row in found.rows}) > 1
-    return [_rows(found, metrics, several, notes), _cells(found, metrics, several)]
+    several = len({row.dataset for row in comparison.rows}) > 1
+    return [_rows(comparison, metrics, several, notes), _cells(comparison, metrics, several)]
 
 
-def _rows(found: Comparison, metrics: Sequence[str], several: bool, notes: tuple[Note, ...]) -> Table:
-    titles = headings(found.measured)
+def _rows(comparison: Comparison, metrics: Sequence[str], several: bool, notes: tuple[Note, ...]) -> Table:
+    titles = headings(comparison.measured)
     header = ["row", *(["dataset"] if several else []), "seeds"]
     for metric in metrics:
         header += [f"{title_of(metric, titles)}, A", "B", "B minus A [95 %]"]
     body = []
-    for row in found.rows:
+    for row in comparison.rows:
         line = [row.name, *([row.dataset] if several else []), str(len(row.pairs))]
         for metric in metrics:
             line += _metric(row, metric)
@@ -50,7 +50,7 @@ def _rows(found: Comparison, metrics: Sequence[str], several: bool, notes: tuple
     return Table("Rows", (*header, "views, B / A", "views/s, B / A"), tuple(body), 2 if several else 1, notes)
 
 
-def _metric(row: Row, metric: str) -> list[str]:
+def _metric(row: RowPair, metric: str) -> list[str]:
     """Means over the pairs that both have it, and the paired difference."""
     values, difference = row.values(metric), row.difference(metric)
     if not values or difference is None:
@@ -68,18 +68,18 @@ def _metric(row: Row, metric: str) -> list[str]:
     return [measured.text(statistics.fmean(side)) for side in zip(*values, strict=True)] + [text]
 
 
-def _cells(found: Comparison, metrics: Sequence[str], several: bool) -> Table:
-    titles = headings(found.measured)
+def _cells(comparison: Comparison, metrics: Sequence[str], several: bool) -> Table:
+    titles = headings(comparison.measured)
     header = ["row", *(["dataset"] if several else []), "seed", "cell"]
     for metric in metrics:
         header += [f"{title_of(metric, titles)}, A", "B", "B minus A"]
     body = []
-    for row in found.rows:
+    for row in comparison.rows:
         for pair in row.pairs:
             line = [row.name, *([row.dataset] if several else []), str(pair.a.cell.seed), _ids(pair)]
             for metric in metrics:
                 line += _values(pair, metric)
-            body.append((*line, _ratio(Row(row.name, row.dataset, (pair,)).speed_ratio)))
+            body.append((*line, _ratio(RowPair(row.name, row.dataset, (pair,)).speed_ratio)))
     return Table("Cells", (*header, "views/s, B / A"), tuple(body), 4 if several else 3)
 
 
@@ -110,10 +110,12 @@ def _ratio(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f}"
 
 
-def _notes(found: Comparison, metrics: Sequence[str], name_a: str, name_b: str, rule: CollapseRule) -> tuple[Note, ...]:
-    pairs = found.pairs
+def _notes(
+    comparison: Comparison, metrics: Sequence[str], name_a: str, name_b: str, rule: CollapseRule
+) -> tuple[Note, ...]:
+    pairs = comparison.pairs
     sections = [
-        ("What is compared", [f"A: {name_a}", f"B: {name_b}", *_agreement(found)]),
+        ("What is compared", [f"A: {name_a}", f"B: {name_b}", *_agreement(comparison)]),
         ("What was changed in the cells", [_change(*key, n, len(pairs)) for key, n in changes(pairs).items()]),
         (
             "What differs in code, libraries and machine",
@@ -121,15 +123,15 @@ def _notes(found: Comparison, metrics: Sequence[str], name_a: str, name_b: str, 
         ),
         ("Other outcome", [text for pair in pairs if (text := _outcome(pair, rule))]),
         ("Speed", _speed(pairs)),
-        ("How to read it", _reading(found, metrics)),
-        ("Only in A", list(found.only_a)),
-        ("Only in B", list(found.only_b)),
+        ("How to read it", _reading(comparison, metrics)),
+        ("Only in A", list(comparison.only_a)),
+        ("Only in B", list(comparison.only_b)),
     ]
     return tuple(Note(heading, tuple(lines)) for heading, lines in sections if lines)
 
 
-def _agreement(found: Comparison) -> list[str]:
-    pairs = found.pairs
+def _agreement(comparison: Comparison) -> list[str]:
+    pairs = comparison.pairs
     if not pairs:
         return []
     same = sum(not pair.changed for pair in pairs)
@@ -180,17 +182,17 @@ def _speed(pairs: Sequence[Pair]) -> list[str]:
     """On which hardware speeds are compared, and where they are not."""
     timed = [pair for pair in pairs if pair.trained]
     same = Counter(hardware(pair.a) for pair in timed if pair.same_hardware)
-    apart = Counter((hardware(pair.a), hardware(pair.b)) for pair in timed if not pair.same_hardware)
+    hardware_pairs = Counter((hardware(pair.a), hardware(pair.b)) for pair in timed if not pair.same_hardware)
     lines = [f"compared on {name} ({_pairs(count)})" for name, count in sorted(same.items())]
-    return lines + [f"not compared: A on {a}, B on {b} ({_pairs(n)})" for (a, b), n in sorted(apart.items())]
+    return lines + [f"not compared: A on {a}, B on {b} ({_pairs(n)})" for (a, b), n in sorted(hardware_pairs.items())]
 
 
 def _pairs(count: int) -> str:
     return f"{count} pair{'s' * (count != 1)}"
 
 
-def _reading(found: Comparison, metrics: Sequence[str]) -> list[str]:
-    if not found.pairs or not metrics:
+def _reading(comparison: Comparison, metrics: Sequence[str]) -> list[str]:
+    if not comparison.pairs or not metrics:
         return []
     return [
         "Numbers of rows are means over the seeds that both sides have; intervals are Student's, of the differences "

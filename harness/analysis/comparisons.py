@@ -23,7 +23,7 @@ class Missing(Exception):
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedRow:
     """A row of a suite on one dataset."""
 
     name: str
@@ -50,8 +50,8 @@ class Row:
 class Compared:
     """One row minus another."""
 
-    first: Row
-    second: Row
+    first: ComparedRow
+    second: ComparedRow
     low: Interval
     high: Interval
     """Of the differences; the two are one, unless a run's value is only known to lie between two readings."""
@@ -62,22 +62,22 @@ class Compared:
         return self.low is self.high
 
 
-def rows_of(name: str, dataset: str, records: Sequence[Record]) -> list[Row]:
+def rows_of(name: str, dataset: str, records: Sequence[Record]) -> list[ComparedRow]:
     """The rows that a claim means, on one dataset; a cell planned twice is there once.
 
     Rows that a suite skips are left out, unless there are no others.
     """
     here = [record for record in records if record.placed.dataset == dataset]
-    wanted = {id(placed) for placed in selected(name, [record.placed for record in here])}
+    chosen = {id(placed) for placed in selected(name, [record.placed for record in here])}
     rows: dict[str, dict[int, Record]] = {}
     for record in here:
-        if id(record.placed) in wanted:
+        if id(record.placed) in chosen:
             rows.setdefault(record.placed.row, {})[record.cell.seed] = record
-    found = [Row(row, dataset, runs) for row, runs in rows.items()]
-    return [row for row in found if any(record.status != "skipped" for record in row.runs.values())] or found
+    matching = [ComparedRow(row, dataset, runs) for row, runs in rows.items()]
+    return [row for row in matching if any(record.status != "skipped" for record in row.runs.values())] or matching
 
 
-def pairs(claim: Claim, dataset: str, records: Sequence[Record]) -> Iterator[tuple[Row, Row]]:
+def pairs(claim: Claim, dataset: str, records: Sequence[Record]) -> Iterator[tuple[ComparedRow, ComparedRow]]:
     """The rows to compare on one dataset: those that agree in every axis that both have and the claim does not name."""
     assert claim.other is not None
     for first in rows_of(claim.row, dataset, records):
@@ -90,7 +90,7 @@ def pairs(claim: Claim, dataset: str, records: Sequence[Record]) -> Iterator[tup
 
 
 def compare(
-    first: Row, second: Row, measure: Callable[[CellResult], tuple[float, float]], needed: str | None
+    first: ComparedRow, second: ComparedRow, measure: Callable[[CellResult], tuple[float, float]], needed: str | None
 ) -> Compared:
     """First minus second over the seeds that both have.
 
@@ -128,14 +128,14 @@ def time_to_share(claim: Claim) -> Callable[[CellResult], tuple[float, float]]:
 
     def measure(result: CellResult) -> tuple[float, float]:
         names = _curves(claim, result)
-        if any(not found.higher_is_better for name in names if (found := metric_of(result.cell, name))):
+        if any(not metric.higher_is_better for name in names if (metric := metric_of(result.cell, name))):
             raise Missing(f"less of {claim.metric} is better, so a share of its last reading says nothing")
         readings = [(point, value) for point in result.curves if (value := _reading(point, names)) is not None]
         if not readings:
             curve = "k-NN" if claim.metric == KNN else claim.metric
             raise Missing(f"its training curve has no {curve} (`monitors: {{knn5: {{probe: knn, k: 5}}}}`)")
-        wanted = (claim.share or 100.0) / 100 * readings[-1][1]
-        at = next(index for index, (_, value) in enumerate(readings) if value >= wanted)
+        target = (claim.share or 100.0) / 100 * readings[-1][1]
+        at = next(index for index, (_, value) in enumerate(readings) if value >= target)
         return (_time(readings[at - 1][0], claim, result) if at else 0.0), _time(readings[at][0], claim, result)
 
     return measure
@@ -145,29 +145,29 @@ def single_runs(compared: Compared, name: str) -> McNemar | None:
     """McNemar's test of two single runs; None where there are more, or their hits were not stored."""
     if len(compared.seeds) != 1:
         return None
-    found = [row.runs[compared.seeds[0]].result for row in (compared.first, compared.second)]
-    first, second = (None if result is None else result.hits(name) for result in found)
+    results = [row.runs[compared.seeds[0]].result for row in (compared.first, compared.second)]
+    first, second = (None if result is None else result.hits(name) for result in results)
     if first is None or second is None or first.shape != second.shape:
         return None
     return mcnemar(first, second)
 
 
-def hardware(row: Row) -> set[str]:
+def hardware(row: ComparedRow) -> set[str]:
     """What its runs ran on."""
     made = [record.result.provenance for record in row.runs.values() if record.result is not None]
     return {f"{p.device}, {p.threads} threads, {p.host}" for p in made}
 
 
-def _measured(row: Row, seed: int, measure: Callable[[CellResult], tuple[float, float]]) -> tuple[float, float]:
+def _measured(row: ComparedRow, seed: int, measure: Callable[[CellResult], tuple[float, float]]) -> tuple[float, float]:
     result = row.runs[seed].result
     assert result is not None
     try:
-        found = measure(result)
+        values = measure(result)
     except Missing as error:
         raise Missing(f"{row.dataset}, {row.name}, seed {seed}: {error}") from None
-    if not np.isfinite(found).all():
+    if not np.isfinite(values).all():
         raise Missing(f"{row.dataset}, {row.name}, seed {seed}: its value is not finite")
-    return found
+    return values
 
 
 def _curves(claim: Claim, result: CellResult) -> list[str]:

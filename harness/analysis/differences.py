@@ -27,18 +27,19 @@ def differences(cells: Cells, row_names: Sequence[str], column_names: Sequence[s
         here.extend(record.placed.fields for record in records)
     lines = {column: list(_compared(rows, shown)) for column, rows in by_column.items()}
     everywhere = [line for line in next(iter(lines.values()), []) if all(line in own for own in lines.values())]
-    apart = [
+    by_part = [
         f"{' '.join(said(column))}: {line}" for column, own in lines.items() for line in own if line not in everywhere
     ]
-    return everywhere + apart or ["nothing" if len(cells) > 1 else "there is one row"]
+    return everywhere + by_part or ["nothing" if len(cells) > 1 else "there is one row"]
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, with dotted paths for keys."""
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for name, value in tree.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
-    return found
+        path = f"{prefix}{name}"
+        leaves |= flat(value, f"{path}.") if isinstance(value, Mapping) and value else {path: value}
+    return leaves
 
 
 def _row_name(row: Key, names: Sequence[str], cells: Cells) -> str:
@@ -64,9 +65,9 @@ class _Shown:
 
 def _shown_fields(cells: Cells, names: Sequence[str]) -> _Shown:
     trees = [marked(r.placed.fields.model_dump(mode="json")) for records in cells.values() for r in records]
-    found = {name: {path for tree in trees if (path := _path_of(name, tree))} for name in names}
-    paths = frozenset(path for places in found.values() for path in places)
-    return _Shown(paths, frozenset(field_name(name) for name, places in found.items() if not places))
+    paths_of = {name: {path for tree in trees if (path := _path_of(name, tree))} for name in names}
+    paths = frozenset(path for places in paths_of.values() for path in places)
+    return _Shown(paths, frozenset(field_name(name) for name, places in paths_of.items() if not places))
 
 
 def _path_of(name: str, tree: Node) -> str | None:

@@ -46,20 +46,20 @@ class Entry:
     @cached_property
     def metric(self) -> Metric:
         """Unit and direction, as the probe says."""
-        found = (record.metric(self.measure) for record in self.records)
-        return next((metric for metric in found if metric is not None), Metric("unknown", self.measure, unit=""))
+        metrics = (record.metric(self.measure) for record in self.records)
+        return next((metric for metric in metrics if metric is not None), Metric("unknown", self.measure, unit=""))
 
     @property
     def by_seed(self) -> dict[int, float]:
         """The values by their seeds."""
-        found = {record.cell.seed: record.value(self.measure) for record in self.records}
-        return {seed: value for seed, value in found.items() if value is not None}
+        by_seed = {record.cell.seed: record.value(self.measure) for record in self.records}
+        return {seed: value for seed, value in by_seed.items() if value is not None}
 
     @property
     def values(self) -> list[float]:
         """Of the cells that have the measure, whatever else of them is to do."""
-        found = [record.value(self.measure) for record in self.records]
-        return [value for value in found if value is not None]
+        values = [record.value(self.measure) for record in self.records]
+        return [value for value in values if value is not None]
 
     @property
     def complete(self) -> bool:
@@ -152,13 +152,13 @@ def title_of(measure: str, titles: Mapping[str, str] | None = None) -> str:
 
 def told_apart(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
     """The metrics; of those with one heading, all but the first with their evaluation in the title."""
-    found: dict[str, Metric] = {}
+    titled: dict[str, Metric] = {}
     taken: set[str] = set()
     for name, metric in metrics.items():
-        apart = replace(metric, title=f"{metric.title} ({name.rpartition('_')[0]})")
-        found[name] = apart if metric.heading in taken else metric
+        distinct = replace(metric, title=f"{metric.title} ({name.rpartition('_')[0]})")
+        titled[name] = distinct if metric.heading in taken else metric
         taken.add(metric.heading)
-    return found
+    return titled
 
 
 def headings(metrics: Mapping[str, Metric]) -> dict[str, str]:

@@ -93,16 +93,16 @@ def estimated_seconds(records: Iterable[Record], store: Store, facts: Facts) -> 
         records: of the cells that would run.
     """
     estimator = Estimator.of(store)
-    found: dict[str, float | None] = {}
+    seconds: dict[str, float | None] = {}
     counted: set[str] = set()
     for record in records:
-        if record.to_do and record.placed.id not in found:
+        if record.to_do and record.placed.id not in seconds:
             cell = record.cell
             left = {stage: _stage_id(cell, stage) for stage in record.to_do}
             fresh = [stage for stage, id_ in left.items() if id_ not in counted]
             counted |= set(left.values())
-            found[record.placed.id] = estimator.seconds(record, training_images(cell, facts), fresh)
-    return found
+            seconds[record.placed.id] = estimator.seconds(record, training_images(cell, facts), fresh)
+    return seconds
 
 
 def training_images(cell: Cell, facts: Facts) -> int | None:

@@ -137,8 +137,8 @@ def planned_metrics(records: Iterable[Record]) -> dict[str, Metric]:
     """What `Expansion.metrics` says, of these records' cells: every metric, the first of each evaluation before all
     others."""
     asked = _questions(records)
-    found = {f"{name}_{metric.name}": metric for name, question in asked for metric in metrics_of(question)}
-    return {name: found[name] for name in dict.fromkeys([*first_of(asked), *found])}
+    metrics = {f"{name}_{metric.name}": metric for name, question in asked for metric in metrics_of(question)}
+    return {name: metrics[name] for name in dict.fromkeys([*first_of(asked), *metrics])}
 
 
 def first_metrics(records: Iterable[Record]) -> list[str]:
@@ -236,18 +236,19 @@ def _to_do(result: CellResult) -> tuple[str, ...]:
     left = [name for name in result.cell.evaluations if name not in answers or answers[name].status == "failed"]
     described = result.description is not None and result.description.status == "done"
     if left or not described:
-        kept = result.store.has_encoder(result.pretraining)
-        if left and not kept:
+        has_encoder = result.store.has_encoder(result.pretraining)
+        if left and not has_encoder:
             return everything
-        return (*(("description",) if kept and not described else ()), *left)
+        return (*(("description",) if has_encoder and not described else ()), *left)
     return ()
 
 
 def _unbelieved(result: CellResult) -> str | None:
     """Why stored answers to the cell's questions are not taken."""
     lacking = [name for name in result.cell.evaluations if name not in result.evaluations]
-    found = {name: result.store.read_evaluation(result.id, result.cell.evaluations[name].id).reason for name in lacking}
-    return "; ".join(f"{name}: {reason}" for name, reason in found.items() if reason) or None
+    asked = result.cell.evaluations
+    reasons = {name: result.store.read_evaluation(result.id, asked[name].id).reason for name in lacking}
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason) or None
 
 
 def _stale_metrics(result: CellResult, code: Code) -> frozenset[str]:
@@ -282,8 +283,8 @@ def _rows(record: Record, axes: Iterable[str]) -> list[dict[str, Any]]:
 
 def _questions(records: Iterable[Record]) -> list[tuple[str, Evaluation]]:
     """Every name with each question that it stands for."""
-    found = {(name, q.probe, json.dumps(q.settings)): q for r in records for name, q in r.cell.evaluations.items()}
-    return [(name, question) for (name, _, _), question in found.items()]
+    questions = {(name, q.probe, json.dumps(q.settings)): q for r in records for name, q in r.cell.evaluations.items()}
+    return [(name, question) for (name, _, _), question in questions.items()]
 
 
 def _asker(questions: Mapping[str, Question], metric: str) -> str | None:
@@ -304,19 +305,19 @@ def _expected(name: str, question: Evaluation) -> list[str]:
 def _measured(record: Record) -> list[dict[str, Any]]:
     """A row's own part for each metric that the cell has, or would have."""
     cell, result = record.cell, record.result
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for name, question in cell.evaluations.items():
         answer = result.evaluations.get(name) if result is not None else None
         if answer is not None and answer.status == "done":
             done = {"evaluation_id": question.id, "status": "done", "reason": None}
-            found += [{**done, "metric": f"{name}_{own}", "value": value} for own, value in answer.metrics.items()]
+            rows += [{**done, "metric": f"{name}_{own}", "value": value} for own, value in answer.metrics.items()]
             continue
         failed = failure_text({"training": answer.failure}) if answer is not None and answer.failure else None
         for metric in _expected(name, question):
             status = record.status_of(metric)
             reason = failed or (record.reason if status == record.status else None)
-            found.append({"evaluation_id": question.id, "status": status, "reason": reason, "metric": metric})
-    return found
+            rows.append({"evaluation_id": question.id, "status": status, "reason": reason, "metric": metric})
+    return rows
 
 
 def _lacks_content(item: Placed) -> bool:

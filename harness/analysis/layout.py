@@ -59,7 +59,7 @@ def arrange(records: Iterable[Record], rows: Sequence[str], columns: Sequence[st
     cells: dict[tuple[Key, Key], dict[str, Record]] = {}
     for record in records:
         cells.setdefault((_key(record, rows), _key(record, columns)), {}).setdefault(record.placed.id, record)
-    return Grid(tuple(rows), tuple(columns), {place: tuple(found.values()) for place, found in cells.items()})
+    return Grid(tuple(rows), tuple(columns), {place: tuple(records.values()) for place, records in cells.items()})
 
 
 def split(records: Iterable[Record], names: Key) -> list[tuple[Key, list[Record]]]:

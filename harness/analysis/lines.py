@@ -60,24 +60,22 @@ def lines(entries: Mapping[Place, Entry], baseline: tuple[str, Key] | None) -> t
     Args:
         baseline: its name and its row.
     """
-    found = []
+    compared = []
     for (row, column, measure), entry in entries.items():
         if measure in COSTS or not entry.records:
             continue
         line = Line((row, column, measure), entry)
         if baseline is None:
-            found.append(replace(line, resampled=_resampled(entry)))
+            compared.append(replace(line, resampled=_resampled(entry)))
         elif row == baseline[1]:
-            found.append(replace(line, baseline=baseline[0]))
+            compared.append(replace(line, baseline=baseline[0]))
         else:
-            found.append(_compared(line, baseline[0], entries[baseline[1], column, measure]))
-    tested = [
-        index for index, line in enumerate(found) if line.difference is not None and line.difference.p is not None
-    ]
-    adjusted = holm([difference.p or 0.0 for index in tested if (difference := found[index].difference) is not None])
+            compared.append(_compared(line, baseline[0], entries[baseline[1], column, measure]))
+    tested = [index for index, line in enumerate(compared) if line.difference and line.difference.p is not None]
+    adjusted = holm([difference.p or 0.0 for index in tested if (difference := compared[index].difference) is not None])
     for index, p in zip(tested, adjusted, strict=True):
-        found[index] = replace(found[index], p=p)
-    return tuple(found)
+        compared[index] = replace(compared[index], p=p)
+    return tuple(compared)
 
 
 def _left_out(entry: Entry, controls: Collection[str]) -> bool:
@@ -89,12 +87,12 @@ def _best(entries: Mapping[Place, Entry], places: Sequence[Place]) -> list[Place
     top = max(places, key=lambda place: entries[place].metric.sign * (entries[place].mean or 0.0))
     if len(entries[top].values) < 2:
         return []
-    found = []
+    shared = []
     for place in places:
         difference = paired_difference(entries[top].by_seed, entries[place].by_seed)
         if place == top or difference is None or not difference.interval.excludes(0.0):
-            found.append(place)
-    return found if len(found) < len(places) else []
+            shared.append(place)
+    return shared if len(shared) < len(places) else []
 
 
 def _compared(line: Line, name: str, base: Entry) -> Line:
@@ -123,19 +121,19 @@ def _hits(entry: Entry, seeds: Sequence[int]) -> Hits | None:
     asked = [result for seed in seeds if (result := results[seed]) is not None]
     if len(asked) < len(seeds) or len({_images(result, entry.measure) for result in asked}) != 1:
         return None
-    found = [hits for result in asked if (hits := result.hits(entry.measure)) is not None]
-    return np.stack(found) if len(found) == len(seeds) else None
+    hits = [hits for result in asked if (hits := result.hits(entry.measure)) is not None]
+    return np.stack(hits) if len(hits) == len(seeds) else None
 
 
 def _same_images(first: Entry, second: Entry) -> bool:
-    found = [(r.result, entry.measure) for entry in (first, second) for r in entry.records if r.result is not None]
-    return len({_images(result, measure) for result, measure in found}) == 1
+    results = [(r.result, entry.measure) for entry in (first, second) for r in entry.records if r.result is not None]
+    return len({_images(result, measure) for result, measure in results}) == 1
 
 
 def _images(result: CellResult, metric: str) -> str | None:
     """Which images a metric was scored on; None where it was not."""
-    found = result.evaluation_of(metric)
-    if found is None:
+    answer = result.evaluation_of(metric)
+    if answer is None:
         return None
-    record, _ = found
+    record, _ = answer
     return json.dumps([identity_of(record.spec.scored), record.spec.split, record.images], sort_keys=True)

@@ -95,14 +95,14 @@ def _provenance(records: list[Record]) -> list[str]:
         if len(set(values)) > 1:
             lines.append(f"Mixed {name}: {_counted(values, 'result')}")
     for name in names:
-        apart = [
+        elsewhere = [
             facts.get(name, "unknown")
             for result, trained in zip(results, each, strict=True)
             for facts in (_facts(answer.provenance) for answer in result.evaluations.values())
             if facts.get(name) != trained.get(name)
         ]
-        if apart:
-            lines.append(f"Evaluated with another {name} than trained: {_counted(apart, 'evaluation')}")
+        if elsewhere:
+            lines.append(f"Evaluated with another {name} than trained: {_counted(elsewhere, 'evaluation')}")
     return lines + _mixed_code(results)
 
 
@@ -125,7 +125,7 @@ def _mixed_code(results: Sequence[CellResult]) -> list[str]:
         for provenance in made:
             for part, digest in provenance.code.items():
                 digests.setdefault(part, set()).add(digest)
-    mixed = [f"{part} ({len(found)} versions)" for part, found in digests.items() if len(found) > 1]
+    mixed = [f"{part} ({len(versions)} versions)" for part, versions in digests.items() if len(versions) > 1]
     return [f"Mixed code: {', '.join(mixed)}."] if mixed else []
 
 
@@ -141,7 +141,7 @@ def _by_reason(records: Iterable[Record]) -> list[str]:
     names: dict[str, list[str]] = {}
     for record in records:
         names.setdefault(_one_line(record.reason), []).append(_name(record))
-    return [f"{', '.join(dict.fromkeys(found))}: {reason}" for reason, found in names.items()]
+    return [f"{', '.join(dict.fromkeys(labels))}: {reason}" for reason, labels in names.items()]
 
 
 def _name(record: Record) -> str:

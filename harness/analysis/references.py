@@ -96,14 +96,14 @@ def lookup(
     epochs: int | None = None,
 ) -> list[Reference]:
     """Those that agree in everything given, verified ones first; a backbone or epochs of None matches any."""
-    found = [
+    matches = [
         reference
         for reference in references
         if (reference.dataset, reference.method, reference.d, reference.metric) == (dataset, method, d, metric)
         and backbone in (None, reference.backbone)
         and epochs in (None, reference.epochs)
     ]
-    return sorted(found, key=lambda reference: reference.recalled)
+    return sorted(matches, key=lambda reference: reference.recalled)
 
 
 def for_cell(
@@ -116,23 +116,23 @@ def for_cell(
     test with all labels. Others are given only where `any_recipe` asks for them; transfer to another dataset has none.
     """
     fields = placed.fields
-    found = probe_metric(placed.cell, metric)
-    asked = placed.cell.evaluations.get(found.evaluation) if found is not None else None
-    if found is None or asked is None or asked.train.name != fields.dataset.name:
+    measure = probe_metric(placed.cell, metric)
+    asked = placed.cell.evaluations.get(measure.evaluation) if measure is not None else None
+    if measure is None or asked is None or asked.train.name != fields.dataset.name:
         return None
     name = fields.backbone.name if fields.backbone else None
     candidates = list(references)
-    wanted: dict[str, Any] = {
+    criteria: dict[str, Any] = {
         "dataset": fields.dataset.name,
         "method": fields.method,
         "d": fields.views,
-        "metric": found.name,
+        "metric": measure.name,
     }
     same = _uncut(fields) and asked.label_fraction is None
-    exact = lookup(candidates, **wanted, backbone=name, epochs=fields.epochs) if same else []
+    exact = lookup(candidates, **criteria, backbone=name, epochs=fields.epochs) if same else []
     if exact:
         return exact[0], True
-    others = lookup(candidates, **wanted) if any_recipe else []
+    others = lookup(candidates, **criteria) if any_recipe else []
     return (others[0], False) if others else None
 
 

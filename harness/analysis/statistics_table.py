@@ -27,7 +27,7 @@ class Statistics:
 
 
 def as_text(
-    found: Sequence[Line],
+    lines: Sequence[Line],
     row_names: Sequence[str],
     column_names: Sequence[str],
     titles: Mapping[str, str] | None = None,
@@ -37,11 +37,11 @@ def as_text(
     Args:
         titles: headings of metrics.
     """
-    if not any(line.difference or line.entry.spread is not None for line in found):
+    if not any(line.difference or line.entry.spread is not None for line in lines):
         return None
-    several = len({line.place[1] for line in found}) > 1
+    several = len({line.place[1] for line in lines}) > 1
     names = [name.rpartition(".")[2] for name in (*row_names, *(column_names if several else ()))]
-    columns = [(title, [text(line) for line in found]) for title, text in _columns(found)]
+    columns = [(title, [text(line) for line in lines]) for title, text in _columns(lines)]
     columns = [(title, texts) for title, texts in columns if any(text != NOTHING for text in texts)]
     rows = [
         (
@@ -50,20 +50,20 @@ def as_text(
             title_of(line.place[2], titles),
             *(texts[at] for _, texts in columns),
         )
-        for at, line in enumerate(found)
+        for at, line in enumerate(lines)
     ]
     header = (*names, "measure", *(title for title, _ in columns))
-    return Statistics(header, tuple(rows), len(names) + 1, tuple(_notes(found, [title for title, _ in columns])))
+    return Statistics(header, tuple(rows), len(names) + 1, tuple(_notes(lines, [title for title, _ in columns])))
 
 
-def statistics_frame(found: Iterable[tuple[str, Line]]) -> pd.DataFrame:
+def statistics_frame(lines: Iterable[tuple[str, Line]]) -> pd.DataFrame:
     """The lines of some tables by title, in long format: a row for each row, column and measure of a table.
 
     Each in its metric's unit; empty where there is nothing to say, a mean over missing runs above all.
     """
     import pandas as pd
 
-    return pd.DataFrame([_flat(title, line) for title, line in found], columns=list(_FLAT), dtype=object)
+    return pd.DataFrame([_flat(title, line) for title, line in lines], columns=list(_FLAT), dtype=object)
 
 
 _FLAT = (
@@ -90,8 +90,8 @@ def _flat(title: str, line: Line) -> dict[str, object]:
     return values
 
 
-def _columns(found: Sequence[Line]) -> list[tuple[str, Callable[[Line], str]]]:
-    baseline = next((line.baseline for line in found if line.baseline is not None), None)
+def _columns(lines: Sequence[Line]) -> list[tuple[str, Callable[[Line], str]]]:
+    baseline = next((line.baseline for line in lines if line.baseline is not None), None)
     return [
         ("n", lambda line: f"{len(line.entry.values)} of {len(line.entry.records)}"),
         ("95 % interval", lambda line: _range(line.entry.interval, _text(line))),
@@ -134,9 +134,9 @@ def _range(value: Interval | Resampled | None, text: Callable[[float], str]) -> 
     return f"[{text(value.low)}, {text(value.high)}]"
 
 
-def _notes(found: Sequence[Line], shown: Collection[str]) -> Iterable[str]:
+def _notes(lines: Sequence[Line], shown: Collection[str]) -> Iterable[str]:
     yield "95 % intervals are Student's over seeds; values that do not vary over seeds have none."
-    compared = [line for line in found if line.difference is not None]
+    compared = [line for line in lines if line.difference is not None]
     tested = sum(line.p is not None for line in compared)
     if compared:
         yield (

@@ -80,15 +80,15 @@ def stored_runs(store: Store) -> list[StoredRun]:
 
 def suite_runs(store: Store, planned: Iterable[Planned]) -> list[StoredRun]:
     """What a store has of a suite's cells, each under its first label."""
-    found = []
+    runs = []
     for placed in {placed.id: placed for placed in reversed(list(planned))}.values():
         cell = placed.cell
         record = store.pretraining(cell.pretraining.id)
         if record is not None:
             asked = {question.id: name for name, question in cell.evaluations.items()}
             answered = tuple(q for q in cell.evaluations.values() if current(store, record, q.id) is not None)
-            found.append(StoredRun(store, record, cell.seed, cell.dataset, answered, placed.row, asked))
-    return found[::-1]
+            runs.append(StoredRun(store, record, cell.seed, cell.dataset, answered, placed.row, asked))
+    return runs[::-1]
 
 
 def runs_of(store: Store, record: PretrainingRecord) -> list[StoredRun]:
@@ -136,26 +136,26 @@ def _told_apart(questions: Iterable[Evaluation]) -> dict[str, list[str]]:
 
 def pretraining_fields(spec: Pretraining) -> dict[str, Any]:
     """The fields of a pretraining by the names that a suite has for them, flat: `views`, `dataset.image_size`."""
-    found: dict[str, Any] = {}
+    flattened: dict[str, Any] = {}
     for name, value in spec.model_dump(mode="json").items():
         if name not in _WHOLE:
-            found |= flat({name: value})
+            flattened |= flat({name: value})
         elif value is not None and name != "source":
-            found |= flat(value, _WHOLE[name])
-    if "dataset.size" in found:
-        found["dataset.image_size"] = found.pop("dataset.size")
-    return found | (_source_fields(spec.source, "dataset.", "pretraining") if spec.source else {})
+            flattened |= flat(value, _WHOLE[name])
+    if "dataset.size" in flattened:
+        flattened["dataset.image_size"] = flattened.pop("dataset.size")
+    return flattened | (_source_fields(spec.source, "dataset.", "pretraining") if spec.source else {})
 
 
 def cell_fields(cell: Cell) -> dict[str, Any]:
     """The fields of a cell likewise; those of its evaluations below `evaluations.NAME`."""
-    found: dict[str, Any] = {}
+    flattened: dict[str, Any] = {}
     for name, question in cell.evaluations.items():
         prefix = f"evaluations.{name}."
         shared = {"split", "precision", "dataset.eval_resize"}
         own = _question_fields(question, "dataset." if question.train.name == cell.dataset else f"{prefix}dataset.")
-        found |= {path if path in shared or "dataset." in path else prefix + path: v for path, v in own.items()}
-    return found | pretraining_fields(cell.pretraining)
+        flattened |= {path if path in shared or "dataset." in path else prefix + path: v for path, v in own.items()}
+    return flattened | pretraining_fields(cell.pretraining)
 
 
 def changed_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -141,17 +141,17 @@ class _Maker:
                     header.append(name)
                     for line, text in zip(body, texts, strict=True):
                         line.append(text)
-        found = lines(entries, self._baseline(grid))
+        table_lines = lines(entries, self._baseline(grid))
         return Table(
             title,
             tuple(header),
             tuple(tuple(line) for line in body),
             len(grid.row_names),
-            (*below, *_bold_note(found, bool(bold)), *self._sources(entries)),
+            (*below, *_bold_note(table_lines, bool(bold)), *self._sources(entries)),
             entries,
             frozenset(bold),
-            as_text(found, grid.row_names, grid.column_names, self.titles),
-            found,
+            as_text(table_lines, grid.row_names, grid.column_names, self.titles),
+            table_lines,
         )
 
     def _head(self, column: Key, measure: str, columns: int, measures: int) -> str:
@@ -161,9 +161,9 @@ class _Maker:
         return " ".join((*(names if columns > 1 else ()), title_of(measure, self.titles)))
 
     def _baseline(self, grid: Grid) -> tuple[str, Key] | None:
-        wanted = self.spec.baseline
-        found = [row for row in grid.rows if wanted is not None and wanted in _names(row, grid.in_row(row))]
-        return (str(wanted), found[0]) if found else None
+        baseline = self.spec.baseline
+        matching = [row for row in grid.rows if baseline is not None and baseline in _names(row, grid.in_row(row))]
+        return (str(baseline), matching[0]) if matching else None
 
     def _entry(self, row: Key, column: Key, measure: str, records: tuple[Record, ...]) -> Entry:
         published = None if measure in COSTS else self._published(row, column, measure, records)
@@ -179,10 +179,10 @@ class _Maker:
                     value = own.values[label][place]
                     number = None if value == "collapse" else float(value)
                     return Published(number, own.source, own.confidence == "recalled", True)
-        found = [for_cell(self.references, r.placed, measure, any_recipe=self.any_recipe) for r in records]
-        if not found or found[0] is None or any(other != found[0] for other in found):
+        references = [for_cell(self.references, r.placed, measure, any_recipe=self.any_recipe) for r in records]
+        if not references or references[0] is None or any(other != references[0] for other in references):
             return None
-        reference, same = found[0]
+        reference, same = references[0]
         return Published(reference.value, f"{reference.source}, table {reference.table}", reference.recalled, same)
 
     def _sources(self, entries: Mapping[Any, Entry]) -> list[Note]:
@@ -213,17 +213,17 @@ class _Maker:
 
 def _as_called(names: Iterable[str], known: Collection[str], renamed: Mapping[str, str]) -> tuple[str, ...]:
     """Metrics of evaluations that are called otherwise than the file says, by the names that they have."""
-    found = []
+    current = []
     for name in names:
         label, _, own = name.rpartition("_")
-        found.append(f"{renamed[label]}_{own}" if name not in known and label in renamed else name)
-    return tuple(dict.fromkeys(found))
+        current.append(f"{renamed[label]}_{own}" if name not in known and label in renamed else name)
+    return tuple(dict.fromkeys(current))
 
 
 def _first_metrics(records: Iterable[Record], known: Iterable[str]) -> tuple[str, ...]:
     """The first metric of each evaluation that some of these cells have, in the order of the suite."""
-    wanted = set(first_metrics(records))
-    return tuple(metric for metric in known if metric in wanted)
+    shown = set(first_metrics(records))
+    return tuple(metric for metric in known if metric in shown)
 
 
 def _texts(head: str, down: list[Entry]) -> Iterable[tuple[str, list[str]]]:
@@ -233,8 +233,8 @@ def _texts(head: str, down: list[Entry]) -> Iterable[tuple[str, list[str]]]:
         yield f"{head}, published (ours minus it)", [entry.published_text for entry in down]
 
 
-def _bold_note(found: Sequence[Line], bold: bool) -> list[Note]:
-    if not any(line.entry.spread is not None for line in found):
+def _bold_note(table_lines: Sequence[Line], bold: bool) -> list[Note]:
+    if not any(line.entry.spread is not None for line in table_lines):
         return []
     text = (
         "Bold: the best of its column, and every row whose paired difference to it has a 95 % interval (not corrected) "

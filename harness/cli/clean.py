@@ -10,7 +10,7 @@ import click
 from harness.cli.session import data_option, friendly, open_session, open_store, results_option
 
 if TYPE_CHECKING:
-    from harness.store.clean import Found, Kind
+    from harness.store.clean import Kind, Selection
 
 _MIB = 2**20
 _MEANING: dict[Kind, str] = {
@@ -63,7 +63,7 @@ def command(
             "results of older versions belong to no suite as it is now; give --old-versions without one"
         )
     chosen: tuple[Kind, ...] = tuple(
-        kind for kind, wanted in zip(KINDS, (encoders, checkpoints, stale, old_versions), strict=True) if wanted
+        kind for kind, chosen in zip(KINDS, (encoders, checkpoints, stale, old_versions), strict=True) if chosen
     )
     store = open_store(results)
     if suite is None:
@@ -77,32 +77,33 @@ def command(
             click.echo(f"    --{kind.replace(' ', '-'):<16} {_MEANING[kind]}")
         click.echo("Nothing was removed; choose what is to go, and give several options to remove several kinds.")
         return
-    found = find(store, chosen, code, ids)
+    selection = find(store, chosen, code, ids)
     for kind in chosen:
-        _say(found, kind)
-    for id_, reason in found.unknown.items():
+        _say(selection, kind)
+    for id_, reason in selection.unknown.items():
         click.echo(f"left: {id_}: {reason}; if it comes from a file of your own, name the suite that says so")
-    for id_ in found.running:
+    for id_ in selection.running:
         click.echo(f"left: {id_}: a running process works on it")
-    if not found.removable:
+    if not selection.removable:
         click.echo("Nothing to remove.")
         return
     if not yes:
-        click.confirm(f"Remove them, {_mib(sum(part.size_bytes for part in found.removable))} in all?", abort=True)
-    cleaned = remove(store, found, chosen, code)
+        size = _mib(sum(part.size_bytes for part in selection.removable))
+        click.confirm(f"Remove them, {size} in all?", abort=True)
+    cleaned = remove(store, selection, chosen, code)
     for id_ in cleaned.running:
         click.echo(f"left: {id_}: a running process works on it by now")
     click.echo(f"{_mib(cleaned.freed_bytes)} freed.")
 
 
-def _say(found: Found, kind: Kind) -> None:
+def _say(selection: Selection, kind: Kind) -> None:
     """One line: how many, and how much."""
-    size = _mib(sum(part.size_bytes for part in found.of(kind)))
-    click.echo(f"{kind:<12} {_count(found, kind):>24} {size:>14}")
+    size = _mib(sum(part.size_bytes for part in selection.of(kind)))
+    click.echo(f"{kind:<12} {_count(selection, kind):>24} {size:>14}")
 
 
-def _count(found: Found, kind: Kind) -> str:
-    parts = found.of(kind)
+def _count(selection: Selection, kind: Kind) -> str:
+    parts = selection.of(kind)
     if kind != "stale":
         return str(len(parts))
     whole = sum(not part.files for part in parts)

@@ -86,15 +86,15 @@ def command(
         except CommitError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(BAD_ARGUMENTS)
-        found = compare(sides[0].runs, sides[1].runs)
-        wanted = _metrics(found, metrics)
-        made = tables(found, wanted, sides[0].name, sides[1].name, rule)
+        comparison = compare(sides[0].runs, sides[1].runs)
+        chosen = _metrics(comparison, metrics)
+        made = tables(comparison, chosen, sides[0].name, sides[1].name, rule)
     Console().print(render(made))
     if output is not None:
         write_text(output, document("What changed from A to B", made))
         click.echo(f"written: {output}")
     if fail_on_drop is not None:
-        _check_drops(found, wanted, fail_on_drop)
+        _check_drops(comparison, chosen, fail_on_drop)
 
 
 def _side(text: str, results: Path, scratch: Path, planned: Sequence[Planned] | None) -> _Side:
@@ -123,36 +123,36 @@ def _read(name: str, store: Store, planned: Sequence[Planned] | None) -> _Side:
     """What may be believed; what may not is counted in the name, with its reason."""
     from harness.analysis.stored import stored_runs, suite_runs
 
-    found = stored_runs(store)
+    runs = stored_runs(store)
     reasons = [reason for id_ in store.ids() if (reason := store.read_pretraining(id_).reason)]
-    for id_ in {run.id for run in found}:
+    for id_ in {run.id for run in runs}:
         answers = (store.read_evaluation(id_, evaluation) for evaluation in store.evaluation_ids(id_))
         reasons += [answer.reason for answer in answers if answer.reason]
-    said = f"{name} ({len(found)} results"
+    said = f"{name} ({len(runs)} results"
     said += f"; {len(reasons)} not read: {reasons[0]}" if reasons else ""
     older = len(store.ids_of_first_version())
     said += f"; {older} of the first version, which are not read any more" if older else ""
-    return _Side(f"{said})", tuple(found if planned is None else suite_runs(store, planned)))
+    return _Side(f"{said})", tuple(runs if planned is None else suite_runs(store, planned)))
 
 
-def _metrics(found: Comparison, asked: Sequence[str]) -> list[str]:
+def _metrics(comparison: Comparison, asked: Sequence[str]) -> list[str]:
     """Those asked for, or else the first of each evaluation that both sides have."""
-    unknown = [name for name in asked if name not in found.metrics]
-    if unknown and found.pairs:
-        known = ", ".join(found.metrics) or "none"
+    unknown = [name for name in asked if name not in comparison.metrics]
+    if unknown and comparison.pairs:
+        known = ", ".join(comparison.metrics) or "none"
         click.echo(f"error: no pair of cells has the metric `{unknown[0]}` on both sides; they have: {known}", err=True)
         sys.exit(BAD_ARGUMENTS)
-    return list(dict.fromkeys(asked)) or found.first_metrics
+    return list(dict.fromkeys(asked)) or comparison.first_metrics
 
 
-def _check_drops(found: Comparison, metrics: Sequence[str], points: float) -> None:
+def _check_drops(comparison: Comparison, metrics: Sequence[str], points: float) -> None:
     """Say what fell by more, and exit with 1 if anything did."""
     from harness.analysis.entries import headings, title_of
     from harness.spec.metric import PER_CENT
 
-    titles = headings(found.measured)
-    lost = [pair for pair in found.pairs if pair.a.status == "done" and pair.b.status == "failed"]
-    verdicts = [(row, metric, row.fell(metric, points)) for row in found.rows for metric in metrics]
+    titles = headings(comparison.measured)
+    lost = [pair for pair in comparison.pairs if pair.a.status == "done" and pair.b.status == "failed"]
+    verdicts = [(row, metric, row.fell(metric, points)) for row in comparison.rows for metric in metrics]
     for row, metric, fell in verdicts:
         if fell:
             fall = f"fell by more than {points:g} points"

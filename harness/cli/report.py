@@ -87,7 +87,7 @@ def class_names(records: list[Record], data_dir: Path) -> dict[str, tuple[str, .
         done = [name for name, answer in answered.items() if answer.status == "done"]
         if done:
             scored.setdefault(record.placed.dataset, []).append(record.cell.evaluations[done[0]].scored)
-    alike = {label: found[0] for label, found in scored.items() if len({source.labels for source in found}) == 1}
+    alike = {label: sources[0] for label, sources in scored.items() if len({source.labels for source in sources}) == 1}
     return {label: names for label, source in alike.items() if (names := _names(source, data_dir))}
 
 

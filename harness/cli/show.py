@@ -35,10 +35,10 @@ def command(cell: str, results: Path, as_json: bool) -> None:
     store = open_store(results)
     matching = [id_ for id_ in store.ids() if id_.startswith(cell)]
     if len(matching) != 1:
-        found = (
+        problem = (
             f"{len(matching)} cells begin with it: {', '.join(matching[:5])}" if matching else "no cell begins with it"
         )
-        click.echo(f"error: {cell}: {found}; `harness status SUITE` lists ids", err=True)
+        click.echo(f"error: {cell}: {problem}; `harness status SUITE` lists ids", err=True)
         sys.exit(BAD_ARGUMENTS)
     record = store.pretraining(matching[0])
     if as_json and record is not None:
@@ -125,20 +125,20 @@ def _evaluations(store: Store, shown: list[CellResult]) -> Table:
 def _print_classes(console: Console, shown: list[CellResult]) -> None:
     """Accuracy of each class, a column an evaluation; of many classes, those that are worst off."""
     recalls = {
-        f"{name}_top1": dict(found)
+        f"{name}_top1": dict(recalls)
         for result in shown
         for name in result.evaluations
-        if (found := result.recalls(name))
+        if (recalls := result.recalls(name))
     }
     classes = list(dict.fromkeys(label for of in recalls.values() for label in of))
     if not classes:
         return
     first = next(iter(recalls.values()))
     worst = sorted(classes, key=lambda label: first.get(label) or 0.0)[:_CLASSES]
-    kept = [label for label in classes if label in worst]
-    title = "classes" if len(kept) == len(classes) else f"classes: the {len(kept)} worst of {len(classes)}"
+    listed = [label for label in classes if label in worst]
+    title = "classes" if len(listed) == len(classes) else f"classes: the {len(listed)} worst of {len(classes)}"
     table = Table("class", *recalls, title=title, title_justify="left", box=None)
-    for label in kept:
+    for label in listed:
         values = [of.get(label) for of in recalls.values()]
         table.add_row(escape(label), *("–" if value is None else f"{value:.2f} %" for value in values))
     console.print(table)
@@ -167,7 +167,7 @@ def _curve(result: CellResult) -> Table:
     measured = dict.fromkeys(name for values in points for name in values if name.startswith(monitors))
     names = [name for name in ("loss", "lr", *measured, *_SPACES) if any(name in values for values in points)]
     table = Table("epoch", *names, title="curve", title_justify="left", box=None)
-    keep = sorted({round(i * (len(points) - 1) / 19) for i in range(20)})
-    for values in (points[i] for i in keep):
+    positions = sorted({round(i * (len(points) - 1) / 19) for i in range(20)})
+    for values in (points[i] for i in positions):
         table.add_row(f"{values['epoch']:.0f}", *(f"{values[n]:.5g}" if n in values else "" for n in names))
     return table

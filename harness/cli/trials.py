@@ -42,10 +42,10 @@ def write_and_show_trials(session: Session) -> None:
     records, spec = trial_records(session), session.suite.content.sweep
     if not records or spec is None:
         return
-    wanted = TableSpec(
+    table_spec = TableSpec(
         title="Trials of the sweep, scored on the validation split", metrics=(spec.metric,), cost=("train_seconds",)
     )
-    tables = build(session.suite.title, [wanted], records)
+    tables = build(session.suite.title, [table_spec], records)
     write_text(session.output / FILE, document(session.suite.title, tables))
     Console().print(render(tables))
     click.echo(f"written: {session.output / FILE}")

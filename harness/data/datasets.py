@@ -242,8 +242,8 @@ def dataset_info(name: str) -> DatasetInfo:
 
 def prepare_command(name: str) -> str:
     """`harness data prepare NAME`, with the user's file that defines the dataset, if one does."""
-    found = in_use(DATASET).get(name)
-    return f"harness data prepare {name}" + (f" --extensions {found.file}" if found and found.user else "")
+    extension = in_use(DATASET).get(name)
+    return f"harness data prepare {name}" + (f" --extensions {extension.file}" if extension and extension.user else "")
 
 
 def data_directory(explicit: str | Path | None = None) -> Path:

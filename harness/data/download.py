@@ -47,11 +47,11 @@ def fetch(url: str, path: Path, md5: str, limit: int, progress: Progress = quiet
             f"cannot fetch {url} ({error}). Run it again to go on from {_size(part):,} bytes, or fetch the file by "
             "hand and pass it with --from"
         ) from error
-    found = md5_of(part, progress)
-    if found != md5:
+    actual = md5_of(part, progress)
+    if actual != md5:
         part.unlink()
         raise DataError(
-            f"{url} has MD5 {found}, not {md5} as published: it was damaged on the way or is another file, and was "
+            f"{url} has MD5 {actual}, not {md5} as published: it was damaged on the way or is another file, and was "
             "deleted. Run it again, or fetch the file by hand and pass it with --from"
         )
     os.replace(part, path)

@@ -108,11 +108,11 @@ def _index(info: DatasetInfo, directory: Path, root: Path, chosen: tuple[str, ..
         if chosen is None and (extra := set(class_folders(root / folder)) - set(classes)):
             raise DataError(f"{root / folder} has a class that train has not: {sorted(extra)[0]}")
         for label, wnid in enumerate(classes):
-            found = image_files(root, f"{folder}/{wnid}")
-            if not found and (split == "train" or chosen):
+            images = image_files(root, f"{folder}/{wnid}")
+            if not images and (split == "train" or chosen):
                 raise DataError(f"{root / folder / wnid} has no images: an unknown class, or an incomplete copy")
-            names += found
-            labels += [label] * len(found)
+            names += images
+            labels += [label] * len(images)
         splits[split] = (first, len(names))
     if splits["test"][0] == splits["test"][1]:
         raise DataError(f"{root / test} has no images")
@@ -141,11 +141,11 @@ def class_folders(folder: Path) -> tuple[str, ...]:
 
 def image_files(root: Path, folder: str) -> list[str]:
     """Names, below `root`, of all images in a folder and the folders in it, in torchvision's order."""
-    found = []
+    images = []
     for path, _, files in sorted(os.walk(root / folder)):
         relative = Path(path).relative_to(root)
-        found += [str(relative / file) for file in sorted(files) if file.lower().endswith(EXTENSIONS)]
-    return found
+        images += [str(relative / file) for file in sorted(files) if file.lower().endswith(EXTENSIONS)]
+    return images
 
 
 def _image_fingerprints(

@@ -152,10 +152,10 @@ def _by_folder(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]
     files: list[tuple[Path, int]] = []
     for label, wnid in enumerate(classes):
         inner = folder / wnid / "images"
-        found = sorted((inner if inner.is_dir() else folder / wnid).glob("*.JPEG"))
-        if not found:
+        images = sorted((inner if inner.is_dir() else folder / wnid).glob("*.JPEG"))
+        if not images:
             raise DataError(f"{folder / wnid} has no images: the copy is incomplete")
-        files += [(path, label) for path in found]
+        files += [(path, label) for path in images]
     return files
 
 

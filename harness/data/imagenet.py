@@ -119,10 +119,10 @@ def unpack_imagenet(folder: Path, into: Path, progress: Progress = quiet) -> Non
 
 
 def _check(name: str, stream: _Summed) -> None:
-    found = stream.md5()
-    if found != SUMS[name]:
+    actual = stream.md5()
+    if actual != SUMS[name]:
         raise DataError(
-            f"{name} has MD5 {found}, not {SUMS[name]} as published: damaged, or another file. Fetch it again"
+            f"{name} has MD5 {actual}, not {SUMS[name]} as published: damaged, or another file. Fetch it again"
         )
 
 

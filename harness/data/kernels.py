@@ -36,7 +36,7 @@ OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "
 compiled: Callable[..., Any] = numba.njit(**OPTIONS)  # as part of what calls it
 
 
-def kept(function: Callable[..., None]) -> Callable[..., None]:
+def compiled_once(function: Callable[..., None]) -> Callable[..., None]:
     """Compiled at once, for `SIGNATURE`, and kept on the disk; where no folder can be written to, in each process."""
     try:
         kept_function: Callable[..., None] = numba.njit(SIGNATURE, cache=True, **OPTIONS)(function)
@@ -263,7 +263,7 @@ def finish(view: Floats, solarised: bool, threshold: np.float32, spread: Floats,
             to[x] = spread[x] * line[x] + shift[x]
 
 
-@kept
+@compiled_once
 def make_views(
     pixels: npt.NDArray[np.uint8],
     rows: Integers,

@@ -86,14 +86,14 @@ def _span(manifest: Manifest, splits: tuple[str, ...]) -> slice:
 def _check_content(manifest: Manifest, source: Source, data_dir: Path) -> None:
     """DataError unless images and labels are those that the source names by their fingerprints."""
     parts = (("images", source.images, manifest.images), ("labels", source.labels, manifest.labels))
-    for kind, planned, found in parts:
+    for kind, planned, actual in parts:
         if planned is None:
             continue
         for split, sha in zip(source.splits, planned, strict=True):
-            if sha != found[split]:
+            if sha != actual[split]:
                 raise DataError(
                     f"{source.name}: the {kind} of split {split} in {data_dir / source.name} have fingerprint "
-                    f"{found[split][:12]}, not {sha[:12]} as planned: plan again, or use the data directory it was "
+                    f"{actual[split][:12]}, not {sha[:12]} as planned: plan again, or use the data directory it was "
                     "planned with"
                 )
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +70,7 @@ class PackedWriter:
         self._splits: dict[str, tuple[int, int]] = {}
         self._labels: list[Labels] = []
         self._rows = 0
-        self._digests: dict[str, hashlib._Hash] = {}
+        self._digests: dict[str, Any] = {}
         # Not a memory map: on a full disk a map dies of SIGBUS, where writing raises an error that can be told.
         self._file: BinaryIO = (directory / PIXELS).open("wb")
         np.lib.format.write_array_header_1_0(
@@ -118,7 +118,7 @@ class PackedWriter:
         return manifest
 
 
-def _pixel_digest(shape: Sequence[int]) -> hashlib._Hash:
+def _pixel_digest(shape: Sequence[int]) -> Any:
     """Of a split whose pixels follow; `shape` is (N, H, W, C), of which N does not enter."""
     return hashlib.sha256(json.dumps([int(side) for side in shape[1:]]).encode())
 

@@ -106,22 +106,22 @@ def _prepare_packed(info: DatasetInfo, data_dir: Path, source: Path | None, prog
 
 def _folder(info: DatasetInfo, recipe: Recipe, source: Path, scratch: Path, progress: Progress) -> Path:
     """The folder with the dataset's files: the source, one in it, or what its archive unpacks to."""
-    found = None
+    folder = None
     if source.is_dir():
         archive = source / recipe.downloads[0].file
-        found = _with_marker(source, recipe.marker)
+        folder = _with_marker(source, recipe.marker)
     else:
         archive = source
-    if found is None and archive.is_file():
+    if folder is None and archive.is_file():
         scratch.mkdir()
         unpack(archive, scratch, recipe.limits, progress)
-        found = _with_marker(scratch, recipe.marker)
-    if found is None:
+        folder = _with_marker(scratch, recipe.marker)
+    if folder is None:
         raise DataError(
             f"{source} is not {info.title}: there is no {recipe.marker} in it, nor in a folder of it. Pass "
             f"{info.source}"
         )
-    return found
+    return folder
 
 
 def _with_marker(folder: Path, marker: str) -> Path | None:

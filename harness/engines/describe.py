@@ -53,30 +53,30 @@ def facts_of(pretraining: Pretraining, encoder: nn.Module, method: Method | None
     Args:
         steps: of training, whose operations are counted.
     """
-    found, fed, training = Facts(), pretraining.input, pretraining.training
+    facts, input, training = Facts(), pretraining.input, pretraining.training
 
     def attempt(name: str, compute: Callable[[], T]) -> T | None:
         try:
             return compute()
         except Exception as error:  # a counter on an odd model may raise anything, and costs nobody an encoder
-            found.unknown[name] = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            facts.unknown[name] = f"{type(error).__name__}: {error}".strip().splitlines()[0]
             return None
 
     if method is not None and training is not None:
-        of_step = attempt("train_flops", lambda: step_flops(method, training, fed))
-        found.train_flops = None if of_step is None else of_step * steps
+        of_step = attempt("train_flops", lambda: step_flops(method, training, input))
+        facts.train_flops = None if of_step is None else of_step * steps
     else:
-        found.unknown["train_flops"] = "nothing is trained"
+        facts.unknown["train_flops"] = "nothing is trained"
     trained = [p for p in method.parameters() if p.requires_grad] if method else []
-    found.parameters = attempt("parameters", lambda: sum(parameter.numel() for parameter in trained))
-    found.features = attempt("features", lambda: feature_size(encoder, fed.channels, fed.size))
+    facts.parameters = attempt("parameters", lambda: sum(parameter.numel() for parameter in trained))
+    facts.features = attempt("features", lambda: feature_size(encoder, input.channels, input.size))
     if next(encoder.parameters(), None) is not None:
-        found.encoder_flops_per_view = attempt(
-            "encoder_flops_per_view", lambda: flops_per_view(encoder, fed.channels, fed.size)
+        facts.encoder_flops_per_view = attempt(
+            "encoder_flops_per_view", lambda: flops_per_view(encoder, input.channels, input.size)
         )
     else:
-        found.unknown["encoder_flops_per_view"] = "there is no encoder"
-    return found
+        facts.unknown["encoder_flops_per_view"] = "there is no encoder"
+    return facts
 
 
 def sample_rows(images: int) -> Tensor:
@@ -84,7 +84,7 @@ def sample_rows(images: int) -> Tensor:
     return torch.randperm(images, generator=stream(0, "collapse sample"))[: min(SAMPLE_IMAGES, images)]
 
 
-def diagnosis(
+def diagnose_encoder(
     pretraining: Pretraining,
     question: Question,
     images: AnyImages,
@@ -106,23 +106,23 @@ def diagnosis(
     sample = images.take(sample_rows(len(images)).numpy())
     h = extract(encoder, clean(sample, pretraining.input, question.transform, device), device, question.precision)
     views = _two_views(pretraining, sample, encoder, device) if with_views else None
-    return diagnosis_of(h, method, views)
+    return diagnose_features(h, method, views)
 
 
-def diagnosis_of(h: Tensor, method: Method | None, views: tuple[Tensor, Tensor] | None = None) -> Diagnosis:
+def diagnose_features(h: Tensor, method: Method | None, views: tuple[Tensor, Tensor] | None = None) -> Diagnosis:
     """Of encoder outputs h (n, F) and, with a head, its outputs v; `views` are h of two augmented views."""
-    found = Diagnosis()
-    _add(found, "h", diagnose(h, views))
+    diagnosis = Diagnosis()
+    _add(diagnosis, "h", diagnose(h, views))
     v = _embed(method, h)
     if v is not None:
         pair = (_embed(method, views[0]), _embed(method, views[1])) if views else (None, None)
-        _add(found, "v", diagnose(v, None if pair[0] is None or pair[1] is None else (pair[0], pair[1])))
-    return found
+        _add(diagnosis, "v", diagnose(v, None if pair[0] is None or pair[1] is None else (pair[0], pair[1])))
+    return diagnosis
 
 
-def _add(found: Diagnosis, name: str, collapse: Collapse) -> None:
-    found.values |= {key: value if math.isfinite(value) else None for key, value in collapse.values(name).items()}
-    found.spectra[name] = list(collapse.spectrum)
+def _add(diagnosis: Diagnosis, name: str, collapse: Collapse) -> None:
+    diagnosis.values |= {key: value if math.isfinite(value) else None for key, value in collapse.values(name).items()}
+    diagnosis.spectra[name] = list(collapse.spectrum)
 
 
 def _two_views(

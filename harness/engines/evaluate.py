@@ -29,8 +29,8 @@ Role = Literal["train", "test", "validation"]
 class Features:
     """Frozen features h of one encoder, each split extracted when it is first asked for, and its splits for probes."""
 
-    def __init__(self, encoder: nn.Module, fed: Input, data_dir: Path, device: torch.device) -> None:
-        self._encoder, self._input, self._data_dir, self._device = encoder, fed, data_dir, device
+    def __init__(self, encoder: nn.Module, input: Input, data_dir: Path, device: torch.device) -> None:
+        self._encoder, self._input, self._data_dir, self._device = encoder, input, data_dir, device
         self._kept: dict[str, Tensor] = {}
 
     def train(self, question: Question) -> Split:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from harness.data.views import ViewStream
 from harness.engines.context import Context
 from harness.engines.cost import Meter, energy_meter
-from harness.engines.describe import diagnosis_of, sample_rows
+from harness.engines.describe import diagnose_features, sample_rows
 from harness.engines.evaluate import Features, load_images
 from harness.engines.task import Task
 from harness.memory import peak_bytes, reset_peak
@@ -293,8 +293,8 @@ class _Monitors:
     def _diagnostics(self, features: Features, monitor: Monitor) -> dict[str, float]:
         """Of h and v of the training images, without what is not finite."""
         rows = sample_rows(len(features.train(monitor.model_copy(update={"label_fraction": None})).labels))
-        found = diagnosis_of(features.embedded_rows(monitor, rows), self._networks.method)
-        return {name: value for name, value in found.values.items() if value is not None}
+        diagnosis = diagnose_features(features.embedded_rows(monitor, rows), self._networks.method)
+        return {name: value for name, value in diagnosis.values.items() if value is not None}
 
 
 def due_epochs(monitor: Monitor, spec: Pretraining) -> range:

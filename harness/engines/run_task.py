@@ -20,14 +20,14 @@ import torch
 
 from harness.data.datasets import DataMissing
 from harness.engines.context import Context
-from harness.engines.describe import Diagnosis, Facts, diagnosis, facts_of
+from harness.engines.describe import Diagnosis, Facts, diagnose_encoder, facts_of
 from harness.engines.evaluate import Features, load_images
 from harness.engines.pretrain import Networks, PretrainingRun, build, restore
 from harness.engines.task import Outcome, Task
 from harness.engines.warm_up import compile_ahead
 from harness.evaluation.sample import principal_sample
 from harness.evaluation.sample import sample_rows as shown_rows
-from harness.own_backbones import tell_timm
+from harness.own_backbones import register_with_timm
 from harness.spec.models import Evaluation, Question
 from harness.store.atomic import FULL, StoreError, explained
 from harness.store.cell_result import read_cell, sample_name
@@ -81,8 +81,9 @@ def left_to_do(task: Task, context: Context) -> Stages:
 
 def finished_before(task: Task, context: Context) -> PretrainingRecord | None:
     """The record of a pretraining that is done and stands; if it is trained again, then for what is asked besides."""
-    found = context.store.read_pretraining(task.id)
-    return found.record if found.record and found.record.status == "done" and found.seal not in task.replace else None
+    sealed = context.store.read_pretraining(task.id)
+    done = sealed.record is not None and sealed.record.status == "done" and sealed.seal not in task.replace
+    return sealed.record if done else None
 
 
 def unanswered(task: Task, context: Context, record: PretrainingRecord) -> list[Evaluation]:
@@ -164,7 +165,7 @@ class _TaskRun:
         finished = finished_before(self.task, self.context)
         run = PretrainingRun(self.task, self.entry, self.context)
         try:
-            tell_timm(self.task.backbone)
+            register_with_timm(self.task.backbone)
             if self.device.type == "cpu" and not self.context.execution.plain:
                 compile_ahead()
             record, self.networks = run.to_the_end()
@@ -207,7 +208,7 @@ class _TaskRun:
     def _restored(self, record: PretrainingRecord) -> Networks:
         """The networks, from memory or from the disk."""
         if self.networks is None:
-            tell_timm(self.task.backbone)
+            register_with_timm(self.task.backbone)
             self.networks = restore(record, self.entry, self.context)
         if self.networks is None:
             raise EncoderLost(f"the encoder of {record.id} was damaged meanwhile; the next run trains it again")
@@ -215,14 +216,14 @@ class _TaskRun:
 
     def _describe(self, record: PretrainingRecord) -> None:
         began, started = time.monotonic(), utc_now()
-        facts, found, initial, spectra, failure = Facts(), Diagnosis(), Diagnosis(), None, None
+        facts, final, initial, spectra, failure = Facts(), Diagnosis(), Diagnosis(), None, None
         try:
             networks = self._restored(record)
             first = networks if record.spec.training is None else build(record.spec, self.entry, self.context)
             facts = facts_of(record.spec, first.encoder, first.method, record.cost.steps if record.cost else 0)
-            found, initial = self._diagnosed(record, networks, first, facts)
+            final, initial = self._diagnosed(record, networks, first, facts)
             of_step_0 = {f"initial_{name}": values for name, values in initial.spectra.items()}
-            spectra = Arrays(id=record.id, spectra={**found.spectra, **of_step_0})
+            spectra = Arrays(id=record.id, spectra={**final.spectra, **of_step_0})
         except PASSED_ON:
             raise
         except Exception as error:
@@ -237,7 +238,7 @@ class _TaskRun:
             train_flops=facts.train_flops,
             parameters=facts.parameters,
             features=facts.features,
-            diagnostics={} if failure else found.values,
+            diagnostics={} if failure else final.values,
             initial={} if failure else initial.values,
             seconds=time.monotonic() - began,
             unknown=facts.unknown,
@@ -255,16 +256,16 @@ class _TaskRun:
             facts.unknown["diagnostics"] = "nothing is asked of it, so no images are known to look at"
             return Diagnosis(), Diagnosis()
         images = load_images(question.train, "train", self.context.execution.data_dir, spec.input.channels).images
-        found = diagnosis(spec, question, images, networks.encoder, networks.method, device, with_views=True)
+        final = diagnose_encoder(spec, question, images, networks.encoder, networks.method, device, with_views=True)
         if spec.training is None:
-            return found, Diagnosis()
+            return final, Diagnosis()
         if networks.method is None:
             facts.unknown["v"] = "the heads are not kept"
         for network in (first.encoder, first.method):
             if network is not None:
                 network.to(device)
-        initial = diagnosis(spec, question, images, first.encoder, first.method, device, with_views=False)
-        return found, initial
+        initial = diagnose_encoder(spec, question, images, first.encoder, first.method, device, with_views=False)
+        return final, initial
 
     def _evaluate(self, record: PretrainingRecord, evaluation: Evaluation) -> None:
         began, started = time.monotonic(), utc_now()
@@ -275,7 +276,7 @@ class _TaskRun:
             scored = features.scored(evaluation)
             hits = Arrays(
                 id=evaluation.id,
-                hits={name: pack_hits(found) for name, found in scores.hits.items()},
+                hits={name: pack_hits(correct) for name, correct in scores.hits.items()},
                 recalls=tuple(zip(scored.classes, scores.recalls, strict=False)),
             )
             answer = EvaluationRecord(

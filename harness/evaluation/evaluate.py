@@ -65,8 +65,8 @@ def score(
     answer = probe.run(model, encoder, train, scored, seed)
     declared = {metric.name: metric for metric in probe.metrics(model, classes)}
     _check_answer(probe.name, answer, declared)
-    hits = {name: _booleans(probe.name, name, found, len(scored)) for name, found in answer.hits.items()}
-    values = {name: 100.0 * float(found.mean()) for name, found in hits.items()} | answer.values
+    hits = {name: _booleans(probe.name, name, correct, len(scored)) for name, correct in answer.hits.items()}
+    values = {name: 100.0 * float(correct.mean()) for name, correct in hits.items()} | answer.values
     recalls = class_recalls(hits[TOP1], scored.labels.numpy(), classes) if TOP1 in hits else []
     if recalls:
         values[BALANCED] = balanced_accuracy(recalls)
@@ -92,15 +92,15 @@ def _check_answer(probe: str, answer: Answer, declared: dict[str, Metric]) -> No
             raise ValueError(f"the probe {probe} gives {value} as {name}: it has diverged, or the encoder has")
 
 
-def _booleans(probe: str, metric: str, found: Any, images: int) -> npt.NDArray[np.bool_]:
+def _booleans(probe: str, metric: str, hits: Any, images: int) -> npt.NDArray[np.bool_]:
     """(M,) hits as numpy has them."""
-    if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != (images,):
-        what = f"{found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+    if not isinstance(hits, Tensor) or hits.dtype != torch.bool or hits.shape != (images,):
+        what = f"{hits.dtype} of shape {tuple(hits.shape)}" if isinstance(hits, Tensor) else type(hits).__name__
         raise TypeError(
             f"the probe {probe} gives {what} as the hits of {metric}: return a bool tensor of shape ({images},), "
             "whether each scored image is right"
         )
-    array: npt.NDArray[np.bool_] = found.cpu().numpy()
+    array: npt.NDArray[np.bool_] = hits.cpu().numpy()
     return array
 
 

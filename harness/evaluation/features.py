@@ -6,12 +6,11 @@ The `pixels` control is `extract(nn.Flatten(), ...)`: the normalised image itsel
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Precision = Literal["float32", "bfloat16", "float16"]
+from harness.spec.models import Precision
 
 
 def extract(encoder: nn.Module, batches: Iterable[Tensor], device: torch.device | str, precision: Precision) -> Tensor:

@@ -74,7 +74,8 @@ def _limits(x: Tensor, kth: Tensor) -> Tensor:
     """
     size = x.norm(dim=1)
     distance = (kth + size.square()).clamp_min(0).sqrt()
-    return kth + 4 * (x.shape[1] + 8) * ROUNDING * (2.3 * size + 1.3 * distance).square() + 1e-290
+    limits: Tensor = kth + 4 * (x.shape[1] + 8) * ROUNDING * (2.3 * size + 1.3 * distance).square() + 1e-290
+    return limits
 
 
 def _by_differences(train: Tensor, test: Tensor, k: int, centre: Tensor) -> Tensor:
@@ -82,7 +83,7 @@ def _by_differences(train: Tensor, test: Tensor, k: int, centre: Tensor) -> Tens
     x = test.double() - centre
     parts = torch.split(train, max(1, VALUES // train.shape[1]))
     scores = torch.cat([_scores(x, part.double() - centre) for part in parts], 1)
-    limits = _limits(x, scores.kthvalue(k, 1).values)
+    limits = _limits(x, torch.kthvalue(scores, k, 1).values)
     row, column = (scores <= limits[:, None]).nonzero(as_tuple=True)
     at_once = max(1, VALUES // train.shape[1])
     distances = torch.cat(
@@ -94,4 +95,5 @@ def _by_differences(train: Tensor, test: Tensor, k: int, centre: Tensor) -> Tens
     order = distances.argsort(stable=True)  # stable sorts keep the smaller index first
     order = order[row[order].argsort(stable=True)]
     first = torch.searchsorted(row, torch.arange(len(test), device=row.device))
-    return column[order][first[:, None] + torch.arange(k, device=row.device)]
+    rank = torch.arange(k, device=row.device)
+    return column[order][first[:, None] + rank]

@@ -31,11 +31,11 @@ def principal_sample(features: Tensor, labels: Tensor) -> Sample:
     scores = scores * torch.where(peak < 0, -1.0, 1.0)
     total = float(singular.square().sum())
     unit = float(scores[:, 0].std(correction=0)) if total > 0 else 1.0
-    kept = scores / unit
+    projected = scores / unit
     return Sample(
-        images=len(kept),
-        dimensions=kept.shape[1],
-        components=pack_components(kept.cpu().numpy()),
+        images=len(projected),
+        dimensions=projected.shape[1],
+        components=pack_components(projected.cpu().numpy()),
         labels=tuple(int(label) for label in labels),
         explained=float(singular[:COMPONENTS].square().sum()) / total if total > 0 else 0.0,
     )

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from harness.data.images import AnyImages
 from harness.data.views import ViewStream, clean
-from harness.evaluation.features import Precision
-from harness.spec.models import Augmentation, Input, Transform
+from harness.spec.models import Augmentation, Input, Precision, Transform
 from harness.strided_convolutions import guard_strided_convolutions
 
 
@@ -77,16 +76,16 @@ class Split:
 
     @cached_property
     def _features(self) -> Tensor:
-        found = self._extract()
-        if len(found) != len(self.labels):
-            raise ValueError(f"the {self.role} split has {len(found)} feature rows for {len(self.labels)} labels")
-        broken = int((~found.isfinite().all(1)).sum())
+        features = self._extract()
+        if len(features) != len(self.labels):
+            raise ValueError(f"the {self.role} split has {len(features)} feature rows for {len(self.labels)} labels")
+        broken = int((~features.isfinite().all(1)).sum())
         if broken:
             raise ValueError(
-                f"features of {broken} of {len(found)} images of the {self.role} split are not finite: "
+                f"features of {broken} of {len(features)} images of the {self.role} split are not finite: "
                 "the encoder has diverged; lower the learning rate or use float32"
             )
-        return found
+        return features
 
     def steps(self, batch_size: int) -> int:
         """Batches of augmented images in an epoch."""
@@ -105,16 +104,16 @@ class Split:
         """
         assert self._images is not None, "this split has features only"
         assert self._shown is not None, "this split has features only"
-        fed, transform, device = self._shown.input, self._shown.transform, self._shown.device
+        input, transform, device = self._shown.input, self._shown.transform, self._shown.device
         if augmentation is None:
             first = 0
-            for batch in clean(self._images, fed, transform, device, batch_size):
+            for batch in clean(self._images, input, transform, device, batch_size):
                 yield batch, self.labels[first : first + len(batch)].to(device)
                 first += len(batch)
             return
         key = (augmentation, min(batch_size, len(self)), seed)
         if self._views is None or self._views[0] != key:  # the pixels may lie on the device: not once an epoch
-            self._views = key, ViewStream(self._images, fed, augmentation, 1, key[1], seed, device)
+            self._views = key, ViewStream(self._images, input, augmentation, 1, key[1], seed, device)
         for views in self._views[1].epoch(epoch):
             yield views.views[0][0], views.labels
 
@@ -129,9 +128,9 @@ class PrivateEncoder(nn.Module):
         self.device, self.precision = shown.device, precision
         if shown.device.type == "cpu" and precision != "float32":
             guard_strided_convolutions(self.encoder)
-        fed = shown.input
+        input = shown.input
         with torch.inference_mode():
-            self.width = self(torch.zeros(1, fed.channels, fed.size, fed.size, device=shown.device)).shape[1]
+            self.width = self(torch.zeros(1, input.channels, input.size, input.size, device=shown.device)).shape[1]
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, C, S, S) -> h (n, F)."""

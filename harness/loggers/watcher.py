@@ -80,9 +80,9 @@ class LoggingWatcher:
         self._watcher.ended(task_id, outcome, text)
         task, run, before = self._tasks[task_id], self._run(task_id), self._before.pop(task_id, {})
         for evaluation in task.evaluations:
-            found = self._store.read_evaluation(task_id, evaluation.id)
-            if found.record is not None and found.seal != before.get(evaluation.id):
-                self.tell("answered", run, task.name_of(evaluation), found.record)
+            answer = self._store.read_evaluation(task_id, evaluation.id)
+            if answer.record is not None and answer.seal != before.get(evaluation.id):
+                self.tell("answered", run, task.name_of(evaluation), answer.record)
         self.tell("ended", run, outcome, text)
 
     def note(self, text: str) -> None:

@@ -70,10 +70,10 @@ class CellResult:
     @property
     def failures(self) -> dict[str, Failure]:
         """By stage: `training`, `description`, or the evaluation's name."""
-        found = {"training": self.pretraining.failure}
-        found["description"] = self.description.failure if self.description else None
-        found |= {name: record.failure for name, record in self.evaluations.items()}
-        return {stage: failure for stage, failure in found.items() if failure is not None}
+        failures = {"training": self.pretraining.failure}
+        failures["description"] = self.description.failure if self.description else None
+        failures |= {name: record.failure for name, record in self.evaluations.items()}
+        return {stage: failure for stage, failure in failures.items() if failure is not None}
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -101,10 +101,10 @@ class CellResult:
 
     def hits(self, metric: str) -> npt.NDArray[np.bool_] | None:
         """Whether each scored image is right, in their order; None where that is not stored."""
-        found = self.evaluation_of(metric)
-        if found is None:
+        answer = self.evaluation_of(metric)
+        if answer is None:
             return None
-        record, own = found
+        record, own = answer
         arrays = self.store.read_arrays(self.id, f"hits-{record.id}", record.id).record
         return unpack_hits(arrays.hits[own], record.images) if arrays and own in arrays.hits else None
 

@@ -33,7 +33,7 @@ class Removable:
 
 
 @dataclass
-class Found:
+class Selection:
     """What can be removed of a store, as it stands now."""
 
     removable: list[Removable] = field(default_factory=list)
@@ -56,26 +56,26 @@ class Cleaned:
     """Ids that a live process holds by now."""
 
 
-def find(store: Store, kinds: Collection[Kind], code: Code, ids: Iterable[str] | None = None) -> Found:
+def find(store: Store, kinds: Collection[Kind], code: Code, ids: Iterable[str] | None = None) -> Selection:
     """What there is of these kinds.
 
     Args:
         ids: pretrainings to look at; None: all.
     """
-    found = Found()
+    selection = Selection()
     for id_ in store.ids() if ids is None else sorted(set(ids) & set(store.ids())):
         if store.state(id_) == "running":
-            found.running.append(id_)
+            selection.running.append(id_)
             continue
-        found.removable += _removable(store, id_, kinds, code)
+        selection.removable += _removable(store, id_, kinds, code)
         record = store.pretraining(id_)
         reason = stale_reason(record, code) if record is not None and "stale" in kinds else None
         if record is not None and reason is not None and not _has_changed(record, code):
-            found.unknown[id_] = reason
-    return found
+            selection.unknown[id_] = reason
+    return selection
 
 
-def remove(store: Store, found: Found, kinds: Collection[Kind], code: Code) -> Cleaned:
+def remove(store: Store, selection: Selection, kinds: Collection[Kind], code: Code) -> Cleaned:
     """Remove what was found, as far as it is still so once its directory's lock is held.
 
     Raises:
@@ -83,7 +83,7 @@ def remove(store: Store, found: Found, kinds: Collection[Kind], code: Code) -> C
     """
     store.sweep_removed()
     cleaned = Cleaned()
-    for id_ in dict.fromkeys(part.id for part in found.removable):
+    for id_ in dict.fromkeys(part.id for part in selection.removable):
         if not store.directory(id_).is_dir():
             continue
         try:

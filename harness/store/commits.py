@@ -39,12 +39,12 @@ def checkout_results(name: str, cells: Path, into: Path) -> tuple[Store, str]:
             "give a results directory, or a commit"
         )
     folder = cells.resolve().relative_to(Path(top.decode().strip()).resolve()).as_posix()
-    found = commit.decode().strip()
-    archive = _git(place, "-C", top.decode().strip(), "archive", "--format=tar", f"{found}:{folder}")
+    revision = commit.decode().strip()
+    archive = _git(place, "-C", top.decode().strip(), "archive", "--format=tar", f"{revision}:{folder}")
     if archive is None:
-        raise CommitError(f"{name}: commit {found[:12]} has no {folder}; results must be committed to be compared")
+        raise CommitError(f"{name}: commit {revision[:12]} has no {folder}; results must be committed to be compared")
     _unpack(archive, into)
-    return Store(into), found
+    return Store(into), revision
 
 
 def _unpack(archive: bytes, into: Path) -> None:

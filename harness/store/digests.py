@@ -91,17 +91,17 @@ def room_digest(room: str, root: Path = SOURCES) -> str:
     return code_digest((path for name in ROOMS[room] if (path := root / "harness" / name).exists()), root)
 
 
-def digest_of(found: Extension, root: Path = SOURCES) -> str:
+def digest_of(extension: Extension, root: Path = SOURCES) -> str:
     """Of an extension: its file, as `extension_digest`, what augments images if it is a probe that says so, and the
     version and list of files of its distribution."""
-    built_in = found.distribution is None and not found.user
-    own = extension_digest(root / found.file.relative_to(SOURCES) if built_in else found.file, root)
-    if getattr(found.entry, "augments", False):
+    built_in = extension.distribution is None and not extension.user
+    own = extension_digest(root / extension.file.relative_to(SOURCES) if built_in else extension.file, root)
+    if getattr(extension.entry, "augments", False):
         files = (root / "harness" / name for name in (*_AUGMENTATION, *_CPU_AUGMENTATION, *_CUDA_AUGMENTATION))
         own = hashlib.sha256(f"{own} {code_digest(files, root)}".encode()).hexdigest()
-    if found.distribution is None:
+    if extension.distribution is None:
         return own
-    text = f"{own}\n{found.distribution.version}\n{found.distribution.read_text('RECORD') or ''}"
+    text = f"{own}\n{extension.distribution.version}\n{extension.distribution.read_text('RECORD') or ''}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -137,20 +137,20 @@ def imported_files(path: Path, home: Path, root: Path = SOURCES) -> list[Path]:
     They are looked for in `home` (the folder of the extension), then on the path of imports outside the installed
     libraries; our own packages below `root` only, whatever else has their names.
     """
-    found: list[Path] = []
+    imported: list[Path] = []
     for level, module, names in _imports(*_version(path)):
         if level:  # relative
             base = path.parents[level - 1] if level <= len(path.parents) else path.parent
-            found.extend(file for file in [base / "__init__.py"] if file.is_file())
-            found.extend(_module_files(base, module, names))
+            imported.extend(file for file in [base / "__init__.py"] if file.is_file())
+            imported.extend(_module_files(base, module, names))
         elif module.partition(".")[0] in sys.stdlib_module_names:  # which no neighbour hides
             continue
         elif module.partition(".")[0] in _OURS:
-            found.extend(_module_files(root, module, names, packages=False))
+            imported.extend(_module_files(root, module, names, packages=False))
         else:
             places = [place for place in (home, *_own_places()) if not _is_library(place)]
-            found.extend(next((files for place in places if (files := _module_files(place, module, names))), []))
-    return list(dict.fromkeys(file.resolve() for file in found))
+            imported.extend(next((files for place in places if (files := _module_files(place, module, names))), []))
+    return list(dict.fromkeys(file.resolve() for file in imported))
 
 
 def _module_files(place: Path, module: str, names: tuple[str, ...], packages: bool = True) -> list[Path]:
@@ -202,15 +202,15 @@ def _version(path: Path) -> Version:
 @lru_cache(maxsize=1024)
 def _imports(path: Path, modified: int, size: int) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
     """(level, module, names taken from it) of every import, and of texts like `methods.composed:Composed`."""
-    found: list[tuple[int, str, tuple[str, ...]]] = []
+    imports: list[tuple[int, str, tuple[str, ...]]] = []
     for node in ast.walk(_parsed(path, modified, size)):
         if isinstance(node, ast.ImportFrom):
-            found.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
+            imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
         elif isinstance(node, ast.Import):
-            found += [(0, alias.name, ()) for alias in node.names]
+            imports += [(0, alias.name, ()) for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _LATER.fullmatch(node.value):
-            found.append((0, node.value.partition(":")[0], ()))
-    return tuple(found)
+            imports.append((0, node.value.partition(":")[0], ()))
+    return tuple(imports)
 
 
 @lru_cache(maxsize=1024)
@@ -231,10 +231,10 @@ def _parts(node: object) -> Iterator[str]:
     if isinstance(node, ast.AST):
         yield f"{type(node).__name__}("
         for field, value in ast.iter_fields(node):
-            kept = [item for item in value if not _is_bare_string(item)] if isinstance(value, list) else value
-            if kept is not None and kept != []:
+            items = [item for item in value if not _is_bare_string(item)] if isinstance(value, list) else value
+            if items is not None and items != []:
                 yield f"{field}="
-                yield from _parts(kept)
+                yield from _parts(items)
         if isinstance(node, ast.Constant) and node.value is None:
             yield "None"
         yield ")"

@@ -86,12 +86,12 @@ class _Left(Exception):
 
 
 def _is_older(store: Store, id_: str) -> bool:
-    found = read_body(store.directory(id_) / RECORD)
-    if found.record is None:
-        if found.reason is not None:
-            raise _Left(found.reason)
+    sealed = read_body(store.directory(id_) / RECORD)
+    if sealed.record is None:
+        if sealed.reason is not None:
+            raise _Left(sealed.reason)
         return False
-    version, ours = found.record.get("version"), identity.SCHEMA_VERSION
+    version, ours = sealed.record.get("version"), identity.SCHEMA_VERSION
     if not isinstance(version, int) or version > ours:
         raise _Left(f"it is of schema version {version!r}, and this harness reads {ours}")
     lacking = [v for v in range(version, ours) if v not in MIGRATIONS]
@@ -133,14 +133,14 @@ def _read(store: Store, id_: str) -> tuple[Raw, dict[str, str]]:
     damaged: dict[str, str] = {}
 
     def body(path: Path, own: str) -> Body | None:
-        found = read_body(path)
-        reason = found.reason
-        if found.record is not None and found.record.get("id") != own:
-            reason = f"{path.name} is another one's: {found.record.get('id')}"
+        sealed = read_body(path)
+        reason = sealed.reason
+        if sealed.record is not None and sealed.record.get("id") != own:
+            reason = f"{path.name} is another one's: {sealed.record.get('id')}"
         if reason is not None:
             damaged[path.relative_to(store.root).as_posix()] = reason
             return None
-        return found.record
+        return sealed.record
 
     def folder(name: str, owner: Callable[[str], str]) -> dict[str, Body]:
         paths = sorted((directory / name).glob("*.json"))
@@ -207,12 +207,12 @@ def _arrays(raw: Raw, id_: str, evaluations: Mapping[str, EvaluationRecord]) -> 
     names = {name: name for name in raw.arrays if not name.startswith(_HITS)}
     names |= {f"{_HITS}{old}": f"{_HITS}{record.id}" for old, record in evaluations.items()}
     samples = {name for name in names if name.startswith(_SAMPLE)}
-    wanted = {sample_name(record.spec) for record in evaluations.values()}
-    if len(samples - wanted) == len(wanted - samples) == 1:  # of several it is not known which is whose
-        names[min(samples - wanted)] = min(wanted - samples)
+    expected = {sample_name(record.spec) for record in evaluations.values()}
+    if len(samples - expected) == len(expected - samples) == 1:  # of several it is not known which is whose
+        names[min(samples - expected)] = min(expected - samples)
     owners = {f"{_HITS}{record.id}": record.id for record in evaluations.values()}
-    found = {names[name]: body for name, body in raw.arrays.items() if name in names}
-    return {name: _record(Arrays, body, owners.get(name, id_)) for name, body in found.items()}
+    arrays = {names[name]: body for name, body in raw.arrays.items() if name in names}
+    return {name: _record(Arrays, body, owners.get(name, id_)) for name, body in arrays.items()}
 
 
 def _record(model: type[M], body: Body, id_: str) -> M:

@@ -89,7 +89,7 @@ def thinned(curve: Sequence[CurvePoint], monitors: Collection[str]) -> tuple[Cur
     """Loss and the monitors' metrics of at most `POINTS` points; those with a metric come before others."""
     prefixes = tuple(f"{name}_" for name in monitors)
     measured = [point for point in curve if any(name.startswith(prefixes) for name in point.values)]
-    kept = {id(point) for part in (_spread(curve, POINTS // 2), _spread(measured, POINTS // 2)) for point in part}
+    shown = {id(point) for part in (_spread(curve, POINTS // 2), _spread(measured, POINTS // 2)) for point in part}
     return tuple(
         CurvePoint(
             epoch=point.epoch,
@@ -97,7 +97,7 @@ def thinned(curve: Sequence[CurvePoint], monitors: Collection[str]) -> tuple[Cur
             values={name: v for name, v in point.values.items() if name == "loss" or name.startswith(prefixes)},
         )
         for point in curve
-        if id(point) in kept
+        if id(point) in shown
     )
 
 

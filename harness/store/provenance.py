@@ -39,7 +39,7 @@ class Code:
         fingerprints vouch, nor of loggers."""
         digests = {room: room_digest(room, root) for room in ROOMS}
         for kind in (METHOD, PROBE, BACKBONE):
-            digests |= {f"{kind.name} {name}": digest_of(found, root) for name, found in in_use(kind).items()}
+            digests |= {f"{kind.name} {name}": digest_of(extension, root) for name, extension in in_use(kind).items()}
         commit, dirty = git_state(root)
         return cls(digests, commit, dirty)
 
@@ -108,13 +108,13 @@ def stale_reason(record: PretrainingRecord | Description | EvaluationRecord, cod
 
 def versions() -> dict[str, str]:
     """Of Python and of the libraries that the numbers depend on."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
+            versions[name] = "missing"
+    return versions
 
 
 def utc_now() -> str:

@@ -92,11 +92,11 @@ def parse_body(data: bytes, name: str) -> Sealed[Body]:
     return Sealed(body, seal)
 
 
-def believed(found: Sealed[Body], name: str, model: type[M], id_: str | None) -> Sealed[M]:
+def believed(sealed: Sealed[Body], name: str, model: type[M], id_: str | None) -> Sealed[M]:
     """The content as a record, if it is one of this schema version and of that id."""
-    body = found.record
+    body = sealed.record
     if body is None:
-        return Sealed(None, reason=found.reason)
+        return Sealed(None, reason=sealed.reason)
     if body.get("version") != identity.SCHEMA_VERSION:
         version, ours = body.get("version"), identity.SCHEMA_VERSION
         return Sealed(None, reason=f"{name} has schema version {version!r}, this harness {ours}")
@@ -110,7 +110,7 @@ def believed(found: Sealed[Body], name: str, model: type[M], id_: str | None) ->
     own = {body.get("id"), spec.id if spec is not None else id_}
     if own != {id_}:
         return Sealed(None, reason=f"{name} is another one's: {', '.join(sorted(map(str, own)))}")
-    return Sealed(record, found.seal)
+    return Sealed(record, sealed.seal)
 
 
 def checksum(body: Body) -> str:

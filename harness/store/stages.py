@@ -45,22 +45,22 @@ def stages(
         replace: seals of records that do not stand: failures to be tried again, results of older code.
         for_curves: whether a lacking curve is a reason to train again.
     """
-    wanted = tuple(evaluations)
-    found = store.read_pretraining(pretraining.id)
-    record = found.record
-    if record is None or record.status == "pruned" or found.seal in replace:
-        return Stages(True, True, wanted, why=_why_anew(found))
+    asked = tuple(evaluations)
+    sealed = store.read_pretraining(pretraining.id)
+    record = sealed.record
+    if record is None or record.status == "pruned" or sealed.seal in replace:
+        return Stages(True, True, asked, why=_why_anew(sealed))
     if record.status == "failed":
         return Stages(False, False, ())
     lacking = tuple(monitor.id for monitor in monitors if monitor.id not in record.monitors)
     if lacking and for_curves:
-        return Stages(True, True, wanted, lacking, "its curve is wanted")
-    to_do = tuple(e for e in wanted if not _stands(store, record, e, replace))
+        return Stages(True, True, asked, lacking, "its curve is asked for")
+    to_do = tuple(e for e in asked if not _stands(store, record, e, replace))
     described = store.read_description(record.id)
     describe = described.record is None or described.seal in replace or described.record.encoder != _encoder(record)
     if not store.has_encoder(record):
         if to_do:
-            return Stages(True, True, wanted, lacking, "its encoder is not kept")
+            return Stages(True, True, asked, lacking, "its encoder is not kept")
         describe = False
     return Stages(False, describe, to_do, lacking)
 
@@ -76,13 +76,13 @@ def replaceable(
 ) -> frozenset[str]:
     """Seals of the records that do not stand in the way of another attempt: failures and, with `rerun_stale`, what was
     made by older code. To be asked once, when a command begins: what fails later stands."""
-    found: list[Sealed[PretrainingRecord] | Sealed[Description] | Sealed[EvaluationRecord]] = [
+    records: list[Sealed[PretrainingRecord] | Sealed[Description] | Sealed[EvaluationRecord]] = [
         store.read_pretraining(pretraining.id),
         store.read_description(pretraining.id),
         *(store.read_evaluation(pretraining.id, evaluation.id) for evaluation in evaluations),
     ]
     seals = set()
-    for sealed in found:
+    for sealed in records:
         record = sealed.record
         if record is None or sealed.seal is None:
             continue
@@ -91,17 +91,17 @@ def replaceable(
     return frozenset(seals)
 
 
-def _why_anew(found: Sealed[PretrainingRecord]) -> str:
-    if found.record is None:
-        return found.reason or ""
+def _why_anew(sealed: Sealed[PretrainingRecord]) -> str:
+    if sealed.record is None:
+        return sealed.reason or ""
     return {"failed": "it failed", "pruned": "it was stopped early", "done": "its code has changed since"}[
-        found.record.status
+        sealed.record.status
     ]
 
 
 def _stands(store: Store, record: PretrainingRecord, evaluation: Evaluation, replace: frozenset[str]) -> bool:
-    found = store.read_evaluation(record.id, evaluation.id)
-    return found.record is not None and found.record.encoder == _encoder(record) and found.seal not in replace
+    sealed = store.read_evaluation(record.id, evaluation.id)
+    return sealed.record is not None and sealed.record.encoder == _encoder(record) and sealed.seal not in replace
 
 
 def _encoder(record: PretrainingRecord) -> str | None:

@@ -135,10 +135,10 @@ class Store:
 
     def read_curve(self, id_: str, name: str = TRAINING_CURVE) -> Sealed[Curve]:
         """The training's readings, or a monitor's by its id."""
-        found = read_sealed(self.directory(id_) / CURVES / f"{name}.json", Curve, id_)
-        if found.record is not None and (own := _curve_name(found.record)) != name:
+        curve = read_sealed(self.directory(id_) / CURVES / f"{name}.json", Curve, id_)
+        if curve.record is not None and (own := _curve_name(curve.record)) != name:
             return Sealed(None, reason=f"{name}.json is another one's: {own}")
-        return found
+        return curve
 
     def save_curve(self, curve: Curve) -> None:
         write_sealed(self.directory(curve.id) / CURVES / f"{_curve_name(curve)}.json", curve)

@@ -73,10 +73,10 @@ class LocalFacts:
         key = json.dumps([self._releases, *code, identity_of(built), fed.size, fed.channels], sort_keys=True)
         if key not in self._verdicts and self._try_backbones:
             from harness.backbones import BackboneError, try_backbone
-            from harness.own_backbones import tell_timm
+            from harness.own_backbones import register_with_timm
 
             try:
-                tell_timm(built.name)
+                register_with_timm(built.name)
                 self._verdicts[key] = try_backbone(built, fed)
             except (BackboneError, ExtensionError) as error:
                 self._verdicts[key] = str(error)

@@ -54,10 +54,10 @@ def _checked(weights: Path | None, sha256: str) -> Path:
         where = "was named" if weights is None else f"at {weights}"
         raise BackboneError(f"backbone.weights: no file {where}; it must be the one with SHA-256 {sha256}")
     with weights.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if actual != sha256:
         raise BackboneError(
-            f"backbone.weights: {weights} has changed: its SHA-256 is {found}, not {sha256}. Put the old file back, or "
-            "plan anew with this one"
+            f"backbone.weights: {weights} has changed: its SHA-256 is {actual}, not {sha256}. Put the old file back, "
+            "or plan anew with this one"
         )
     return weights

@@ -62,7 +62,7 @@ def _groups(method: Method, spec: Optimiser) -> Iterable[dict[str, Any]]:
 
 def _own_groups(method: Method) -> dict[nn.Parameter, ParameterGroup]:
     names = {parameter: name for name, parameter in method.named_parameters()}
-    found: dict[nn.Parameter, ParameterGroup] = {}
+    group_of: dict[nn.Parameter, ParameterGroup] = {}
     for group in method.parameter_groups():
         for parameter in group.parameters:
             if parameter not in names:
@@ -70,10 +70,10 @@ def _own_groups(method: Method) -> dict[nn.Parameter, ParameterGroup]:
                     f"parameter_groups of {type(method).__name__}: a parameter of shape {tuple(parameter.shape)} is "
                     "none of the method's; make it an attribute of the method or of a module in it"
                 )
-            if parameter in found:
+            if parameter in group_of:
                 raise ValueError(
                     f"parameter_groups of {type(method).__name__}: {names[parameter]} stands in two groups; "
                     "name it once"
                 )
-            found[parameter] = group
-    return found
+            group_of[parameter] = group
+    return group_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from harness.accelerate import Wish, prepare
+from harness.accelerate import CompileMode, prepare
 from harness.accelerate.precision import autocast, check_precision, gradient_scaler
 from harness.data.views import ViewStream
 from harness.spec.models import TrainingSpec
@@ -102,7 +102,7 @@ class Trainer:
         *,
         silent: Sequence[str] = (),
         plain: bool = False,
-        compile: Wish = "off",
+        compile: CompileMode = "off",
     ) -> None:
         """
         Args:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.engines.describe import diagnosis_of, facts_of, sample_rows
+from harness.engines.describe import diagnose_features, facts_of, sample_rows
 from harness.engines.pretrain import build
 from harness.evaluation.collapse import diagnose
 from methods.method import Method
@@ -65,11 +65,11 @@ class Doubling(Method):
 def test_diagnostics_are_of_h_and_where_there_is_a_head_of_v():
     h = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
     views = (h + 0.1, h - 0.1)
-    without = diagnosis_of(h, None)
+    without = diagnose_features(h, None)
     assert without.values == diagnose(h).values("h")
     assert set(without.spectra) == {"h"}
     method = Doubling(nn.Identity()).train()
-    found = diagnosis_of(h, method, views)
+    found = diagnose_features(h, method, views)
     assert method.training
     v = diagnose(h[:, :2] * 2, (views[0][:, :2] * 2, views[1][:, :2] * 2))
     assert {name: value for name, value in found.values.items() if name.startswith("v_")} == v.values("v")

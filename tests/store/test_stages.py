@@ -137,7 +137,7 @@ def test_a_lacking_curve_is_named_and_trained_for_only_when_asked(shelf, store, 
     assert left(store, monitors=(wanted,)) == Stages(False, False, (), (wanted.id,))
     assert left(store, monitors=(wanted,)).nothing
     for_it = left(store, monitors=(wanted,), for_curves=True)
-    assert for_it == Stages(True, True, (KNN5, KNN20), (wanted.id,), "its curve is wanted")
+    assert for_it == Stages(True, True, (KNN5, KNN20), (wanted.id,), "its curve is asked for")
     shelf.trained(monitors=(wanted.id,))
     assert left(store, monitors=(wanted,), for_curves=True) == NOTHING
 

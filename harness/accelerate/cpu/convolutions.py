@@ -97,13 +97,13 @@ def _columns(x: Tensor, stride: int) -> Tensor:
 def _padded(x: Tensor) -> Tensor:
     """(N, H + 2, W + 2, C): pixels with a border of zeros, in memory of this thread whose border stays as it is."""
     count, channels, height, width = x.shape
-    kept: dict[tuple[Any, ...], Tensor] = _scratch.__dict__.setdefault("padded", {})
+    buffers: dict[tuple[Any, ...], Tensor] = _scratch.__dict__.setdefault("padded", {})
     key = (x.shape, x.dtype)
-    padded = kept.get(key)
+    padded = buffers.get(key)
     if padded is None:
-        if len(kept) == MOST_PADDED:
-            kept.clear()
-        padded = kept[key] = torch.zeros(count, height + 2, width + 2, channels, dtype=x.dtype)
+        if len(buffers) == MOST_PADDED:
+            buffers.clear()
+        padded = buffers[key] = torch.zeros(count, height + 2, width + 2, channels, dtype=x.dtype)
     padded[:, 1:-1, 1:-1].copy_(x.permute(0, 2, 3, 1))
     return padded
 
@@ -125,11 +125,11 @@ class _Columns(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, w = ctx.saved_tensors
-        of_weight = _of_weight(grad, x, w, ctx.stride).view(len(w), 3, 3, -1).permute(0, 3, 1, 2)
-        return _of_images(ctx, grad, x, w), of_weight, None
+        weight_gradient = _weight_gradient(grad, x, w, ctx.stride).view(len(w), 3, 3, -1).permute(0, 3, 1, 2)
+        return _input_gradient(ctx, grad, x, w), weight_gradient, None
 
 
-def _of_weight(grad: Tensor, x: Tensor, w: Tensor, stride: int) -> Tensor:
+def _weight_gradient(grad: Tensor, x: Tensor, w: Tensor, stride: int) -> Tensor:
     """The gradient (O, 9 C), in float32, of a 3x3 convolution's weights; of few weights by parts of the batch whose
     columns stay in the processor's cache."""
     if w.numel() > FEW_WEIGHTS:
@@ -142,14 +142,14 @@ def _of_weight(grad: Tensor, x: Tensor, w: Tensor, stride: int) -> Tensor:
     return parts.sum(0, dtype=torch.float32)
 
 
-def _of_images(ctx: Any, grad: Tensor, x: Tensor, w: Tensor) -> Tensor | None:
+def _input_gradient(ctx: Any, grad: Tensor, x: Tensor, w: Tensor) -> Tensor | None:
     """The gradient of a 3x3 convolution's input."""
     if not ctx.needs_input_grad[0]:
         return None
     if ctx.stride == 1 and _forward_by_columns(grad.shape[2], w):  # a convolution with the kernels turned about
         turned = w.flip(2, 3).permute(2, 3, 0, 1).reshape(-1, w.shape[1])
         return _map(_columns(grad, 1) @ turned, len(x), x.shape[2])
-    of_x: Tensor = torch.ops.aten.convolution_backward(
+    input_gradient: Tensor = torch.ops.aten.convolution_backward(
         grad, x, w, None, [ctx.stride] * 2, [1, 1], [1, 1], False, [0, 0], 1, [True, False, False]
     )[0]
-    return of_x
+    return input_gradient

@@ -96,19 +96,19 @@ class _Batch:
 
     def gradients(self, g: Tensor, floor: np.float32, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of x, written over it, and of the parameters, from the gradient g whose sums are in `sums`."""
-        of_weight, of_bias = torch.empty_like(weight), torch.empty_like(weight)
+        weight_gradient, bias_gradient = torch.empty_like(weight), torch.empty_like(weight)
         factors = np.empty((2, self.tiles.shape[1]), dtype=np.float32)
         gradients.parameter_gradients(
             self.sums,
             weight.detach().numpy(),
             self.of_batch[2],
             self.count,
-            of_weight.numpy(),
-            of_bias.numpy(),
+            weight_gradient.numpy(),
+            bias_gradient.numpy(),
             factors,
         )
         self.share(gradients.input_gradient, memory(g), self.tiles, floor, factors, memory(x))
-        return x.detach(), of_weight, of_bias
+        return x.detach(), weight_gradient, bias_gradient
 
 
 class _Norm(torch.autograd.Function):
@@ -157,8 +157,8 @@ class _NormAdd(torch.autograd.Function):
         g = torch.empty_like(x) if second is None else as_flat(second)
         a, add = memory(as_flat(first)), second is not None
         batch.share(gradients.joined_gradient_sums, a, add, memory(x), memory(y), batch.tiles, memory(g), batch.sums)
-        of_x, of_weight, of_bias = batch.gradients(g, NO_FLOOR, x, weight)
-        return of_x, g, of_weight, of_bias, None
+        input_gradient, weight_gradient, bias_gradient = batch.gradients(g, NO_FLOOR, x, weight)
+        return input_gradient, g, weight_gradient, bias_gradient, None
 
 
 def _own(x: Tensor) -> Tensor:

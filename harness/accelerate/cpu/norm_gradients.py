@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 
 from harness.accelerate.cpu.flat import Activations
-from harness.accelerate.cpu.norm_kernels import ZERO, Doubles, Floats, apart, fold, get, inner, kept, put, total
+from harness.accelerate.cpu.norm_kernels import (
+    ZERO,
+    Doubles,
+    Floats,
+    compiled_once,
+    fold,
+    get,
+    inner,
+    prevent_fusion,
+    put,
+    total,
+)
 
 
 @inner
@@ -40,7 +51,7 @@ def behind_sum(a: Activations, add: bool, y: Activations, g: Activations, i: int
 def add_masked(
     a: Activations, x: Activations, a2: Activations, x2: Activations, tiles: Floats, floor: np.float32, lanes: Floats
 ) -> None:
-    apart()
+    prevent_fusion()
     s, q = lanes[0], lanes[1]
     if len(x2) == 0:
         for i in range(len(x)):
@@ -55,7 +66,7 @@ def add_masked(
         q[i] += v * d + v2 * d2
 
 
-@kept
+@compiled_once
 def gradient_sums(
     a: Activations, x: Activations, tiles: Floats, floor: np.float32, sums: Doubles, size: int, begin: int, end: int
 ) -> None:
@@ -86,7 +97,7 @@ def add_joined(
     s: Floats,
     q: Floats,
 ) -> None:
-    apart()
+    prevent_fusion()
     if len(x2) == 0:
         for i in range(len(x)):
             v = behind_sum(a, add, y, g, i)
@@ -99,7 +110,7 @@ def add_joined(
         q[i] += v * (get(x, i) - mean[i]) + v2 * (get(x2, i) - mean[i])
 
 
-@kept
+@compiled_once
 def joined_gradient_sums(
     a: Activations,
     add: bool,
@@ -127,14 +138,20 @@ def joined_gradient_sums(
         fold(lanes, sums[block])
 
 
-@kept
+@compiled_once
 def parameter_gradients(
-    sums: Doubles, weight: Floats, deviation: Doubles, count: int, of_weight: Floats, of_bias: Floats, factors: Floats
+    sums: Doubles,
+    weight: Floats,
+    deviation: Doubles,
+    count: int,
+    weight_gradient: Floats,
+    bias_gradient: Floats,
+    factors: Floats,
 ) -> None:
     """Gradients (C,) of weight and bias; factors (2, width) of x - mean and of 1 in the gradient of x."""
     for c in range(len(weight)):
         s, q = total(sums, c)
-        of_weight[c], of_bias[c] = q / deviation[c], s
+        weight_gradient[c], bias_gradient[c] = q / deviation[c], s
         scale = float(weight[c]) / deviation[c]
         for lane in range(c, factors.shape[1], len(weight)):
             factors[0, lane] = -scale * q / (count * deviation[c] * deviation[c])
@@ -145,7 +162,7 @@ def parameter_gradients(
 def input_gradient_rows(
     a: Activations, a2: Activations, tiles: Floats, floor: np.float32, factors: Floats, x: Activations, x2: Activations
 ) -> None:
-    apart()
+    prevent_fusion()
     scale, slope, offset = tiles[1], factors[0], factors[1]
     if len(x2) == 0:
         for i in range(len(x)):
@@ -159,7 +176,7 @@ def input_gradient_rows(
         put(x2, i, scale[i] * v2 + (slope[i] * d2 + offset[i]))
 
 
-@kept
+@compiled_once
 def input_gradient(
     a: Activations, tiles: Floats, floor: np.float32, factors: Floats, x: Activations, size: int, begin: int, end: int
 ) -> None:

@@ -32,7 +32,7 @@ OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 inner: Callable[..., Any] = numba.njit(**OPTIONS)
 
 
-def kept(function: Callable[..., None]) -> Callable[..., None]:
+def compiled_once(function: Callable[..., None]) -> Callable[..., None]:
     """Compiled at the first call and kept on the disk; where no folder can be written to, in each process."""
     try:
         kept_function: Callable[..., None] = numba.njit(cache=True, **OPTIONS)(function)
@@ -43,7 +43,7 @@ def kept(function: Callable[..., None]) -> Callable[..., None]:
     return kept_function
 
 
-def _apart(typing_context: Any) -> Any:
+def _prevent_fusion(typing_context: Any) -> Any:
     """Promises that the arrays given to the function do not overlap; too many would have to be compared for LLVM to use
     vector registers otherwise."""
 
@@ -56,7 +56,7 @@ def _apart(typing_context: Any) -> Any:
     return types.void(), mark
 
 
-apart: Callable[[], None] = intrinsic(_apart)  # type: ignore[assignment]
+prevent_fusion: Callable[[], None] = intrinsic(_prevent_fusion)  # type: ignore[assignment]
 
 
 def get(array: Activations, i: int) -> np.float32:
@@ -114,7 +114,7 @@ def total(sums: Doubles, c: int) -> tuple[float, float]:
     return s, q
 
 
-@kept
+@compiled_once
 def sample_mean(x: Activations, channels: int, mean: Floats) -> None:
     """A value near each channel's mean, into `mean` (width,)."""
     rows = len(x) // channels
@@ -131,7 +131,7 @@ def sample_mean(x: Activations, channels: int, mean: Floats) -> None:
 def add_moments(
     x: Activations, x2: Activations, x3: Activations, x4: Activations, shift: Floats, lanes: Floats
 ) -> None:
-    apart()
+    prevent_fusion()
     k, s, q = shift, lanes[0], lanes[1]
     if len(x4) == 0:
         for i in range(len(x)):
@@ -145,7 +145,7 @@ def add_moments(
         q[i] += (d * d + d2 * d2) + (d3 * d3 + d4 * d4)
 
 
-@kept
+@compiled_once
 def moments(x: Activations, shift: Floats, sums: Doubles, size: int, begin: int, end: int) -> None:
     """Blocks begin to end, of `size` values: sums[block] (2, C) of x - shift and of its square."""
     width = len(shift)
@@ -162,7 +162,7 @@ def moments(x: Activations, shift: Floats, sums: Doubles, size: int, begin: int,
         fold(lanes, sums[block])
 
 
-@kept
+@compiled_once
 def statistics(
     sums: Doubles, weight: Floats, bias: Floats, count: int, eps: float, of_batch: Doubles, tiles: Floats
 ) -> None:
@@ -181,7 +181,7 @@ def statistics(
 
 @inner
 def normalise_row(x: Activations, tiles: Floats, floor: np.float32, y: Activations) -> None:
-    apart()
+    prevent_fusion()
     mean, scale, bias = tiles[0], tiles[1], tiles[2]
     for i in range(len(x)):
         v = (get(x, i) - mean[i]) * scale[i] + bias[i]
@@ -190,13 +190,13 @@ def normalise_row(x: Activations, tiles: Floats, floor: np.float32, y: Activatio
 
 @inner
 def join_row(x: Activations, mean: Floats, scale: Floats, bias: Floats, shortcut: Activations, y: Activations) -> None:
-    apart()
+    prevent_fusion()
     for i in range(len(x)):
         v = (get(x, i) - mean[i]) * scale[i] + bias[i] + get(shortcut, i)
         put(y, i, ZERO if v <= ZERO else v)
 
 
-@kept
+@compiled_once
 def normalise(
     x: Activations, tiles: Floats, floor: np.float32, y: Activations, size: int, begin: int, end: int
 ) -> None:
@@ -206,7 +206,7 @@ def normalise(
         normalise_row(x[at:to], tiles, floor, y[at:to])
 
 
-@kept
+@compiled_once
 def join(x: Activations, tiles: Floats, shortcut: Activations, y: Activations, size: int, begin: int, end: int) -> None:
     """y = ReLU(normalised x + shortcut)."""
     for at in range(begin * size, min(end * size, len(x)), tiles.shape[1]):

@@ -16,7 +16,7 @@ from harness.accelerate.precision import autocast
 from harness.spec.models import Precision
 from methods.method import Method
 
-Wish = Literal["auto", "on", "off"]
+CompileMode = Literal["auto", "on", "off"]
 
 
 class CompileWarning(RuntimeWarning):
@@ -24,19 +24,19 @@ class CompileWarning(RuntimeWarning):
 
 
 def compile_encoders(
-    method: Method, shape: tuple[int, ...], precision: Precision, device: torch.device, wish: Wish
+    method: Method, shape: tuple[int, ...], precision: Precision, device: torch.device, mode: CompileMode
 ) -> bool:
     """Compile every encoder of `method` in place, and try each on one view before it is relied on.
 
     Args:
         shape: of one view's batch, (N, C, S, S).
-        wish: `auto` compiles on CUDA, where launches and memory passes dominate, and not on a CPU, where it was
+        mode: `auto` compiles on CUDA, where launches and memory passes dominate, and not on a CPU, where it was
             measured to bring nothing.
 
     Returns:
         Whether they are compiled.
     """
-    if wish == "off" or (wish == "auto" and device.type != "cuda"):
+    if mode == "off" or (mode == "auto" and device.type != "cuda"):
         return False
     encoders = [module for module in (method.encoder, getattr(method, "target_encoder", None)) if module is not None]
     try:
