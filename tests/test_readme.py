@@ -1,24 +1,32 @@
 """What the README says is so: its commands exist, its code runs, CI runs its tests."""
 
+import importlib.metadata
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
+import harness
 from harness.cli import VERBS, cli
 from harness.suite.suite import load_suite
 from tests.conftest import write_suite
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def page(name):
+    return (ROOT / "docs" / name).read_text()
 
 
 def test_the_two_commands_and_ci():
@@ -36,15 +44,16 @@ def test_the_two_commands_and_ci():
 
 
 def test_every_command_of_the_table_exists():
-    verbs = re.findall(r"`harness (\w+)[^`]*`", README)
+    verbs = re.findall(r"`harness (\w+)[^`]*`", page("suites.md"))
     assert set(verbs) <= set(VERBS)
     assert set(VERBS) <= set(verbs)  # and none goes unsaid
     assert (ROOT / "suites" / "quickstart.yaml").exists()
 
 
 def test_every_link_to_a_file_leads_somewhere():
-    for target in re.findall(r"\]\(([^)h][^)]*)\)", README):
-        assert (ROOT / target).exists(), target
+    for file in PAGES:
+        for target in re.findall(r"\]\(([^)h][^)]*)\)", file.read_text()):
+            assert (file.parent / target).exists(), f"{file.name}: {target}"
 
 
 def test_the_table_is_the_stored_one():
@@ -63,7 +72,7 @@ def test_the_table_is_the_stored_one():
 
 
 def test_the_suite_is_a_suite(tmp_path):
-    (suite,) = blocks("yaml")
+    (suite,) = blocks("yaml", page("suites.md"))
     path = tmp_path / "suite.yaml"
     path.write_text(suite)
     assert load_suite(path).content.datasets.keys() == {"fashion_mnist"}
@@ -102,6 +111,23 @@ def test_the_method_in_one_file_computes_what_it_says(margin_suite, tmp_path):
     torch.testing.assert_close(entry.settings().pair_loss(v, v), expected)
 
 
-def test_python_dash_m_works_too():
+def test_the_dataset_in_one_file_is_prepared(tmp_path):
+    (code,) = blocks("python", page("extending.md"))
+    (tmp_path / "my_data.py").write_text(code)
+    draw = np.random.default_rng(0)
+    for split, images in (("train", 60), ("test", 20)):
+        pixels = draw.integers(0, 256, (images, 8, 8), dtype=np.uint8)
+        np.savez(tmp_path / f"{split}.npz", images=pixels, labels=np.arange(images) % 2)
+    arguments = ["data", "prepare", "blood_cells", "--extensions", str(tmp_path / "my_data.py")]
+    arguments += ["--from", str(tmp_path), "--data-dir", str(tmp_path / "prepared")]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "prepared" / "blood_cells").is_dir()
+
+
+def test_the_version_is_one_everywhere():
     out = subprocess.run([sys.executable, "-m", "harness", "--version"], capture_output=True, text=True, check=True)
-    assert "harness" in out.stdout
+    assert harness.__version__ == importlib.metadata.version("ssl-harness")
+    assert harness.__version__ in out.stdout
+    assert f"version: {harness.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert harness.__version__ in (ROOT / "CHANGELOG.md").read_text()
