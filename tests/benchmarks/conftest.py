@@ -18,7 +18,7 @@ from tests.benchmarks.timing import compare as compare_in_turns
 
 TABLE = pytest.StashKey[SpeedTable | None]()
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-ANY_LIMITS = Limits(float32_flops=1e11, bfloat16_flops=4e11, bandwidth_bytes=1e10)
+ANY_LIMITS = Limits(float32=1e11, bfloat16=4e11)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,7 +31,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[TABLE] = None
     if directory is None:
         return
-    table = config.stash[TABLE] = SpeedTable(Path(directory), describe(DEVICE, available_threads()))
+    processor = config.hook.pytest_benchmark_generate_machine_info(config=config)["cpu"].get("brand_raw", "unknown")
+    table = config.stash[TABLE] = SpeedTable(Path(directory), describe(DEVICE, processor))
     chosen = [item for item in items if "compare" in getattr(item, "fixturenames", ())]
     missing = [item for item in chosen if not table.has(*row_name(item), max_seconds(config))]
     items[:] = missing

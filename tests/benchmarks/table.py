@@ -6,7 +6,7 @@ Each row is written as soon as it is measured. Rows of other code or another mac
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,23 @@ from tests.benchmarks.machine import Limits
 NOTES = (
     "ratio: how many times faster than the conventional way, by the medians of rounds taken in turns (A B A B); "
     "spread: the least and the largest ratio of a round.",
-    "of limit: the least time that the measured matrix products (of the row's precision) or memory bandwidth allow, "
-    "whichever is longer, over the time taken; products and convolutions are counted, forward and backward.",
+    "of limit: operations a second, of products and convolutions, forward and backward, over the most that the machine "
+    "does in matrix products of that precision.",
     "memory: the most that ours added to what the process (CUDA: the device) held before, its data included.",
 )
-HEADER = ("what", "case", "ours", "conventional", "unit", "ratio", "spread", "of limit", "memory")
+HEADER = (
+    "what",
+    "case",
+    "ours",
+    "conventional",
+    "unit",
+    "ratio",
+    "spread",
+    "of limit",
+    "memory",
+    "conventional way",
+    "remark",
+)
 NONE = "–"
 
 
@@ -70,34 +82,19 @@ class SpeedTable:
         assert self.limits is not None
         machine = {
             **{name: value for name, value in self.machine.items() if name != "code"},
-            "matrix products, float32": f"{self.limits.float32_flops / 1e9:,.0f} GFLOP/s",
-            "matrix products, bfloat16": f"{self.limits.bfloat16_flops / 1e9:,.0f} GFLOP/s",
-            "memory bandwidth": f"{self.limits.bandwidth_bytes / 1e9:,.1f} GB/s",
+            "matrix products, float32": f"{self.limits.float32 / 1e9:,.0f} GFLOP/s",
+            "matrix products, bfloat16": f"{self.limits.bfloat16 / 1e9:,.0f} GFLOP/s",
             "commits": ", ".join(dict.fromkeys(str(row["commit"]) for row in self.rows)),
             "measured": " to ".join(dict.fromkeys(pick(row["measured"] for row in self.rows) for pick in (min, max))),
         }
-        notes = [
-            Note("How to read it", NOTES),
-            Note("The conventional way", tuple(_grouped(self.rows, "against"))),
-            Note("Remarks", tuple(_grouped(self.rows, "note"))),
-        ]
         rows = tuple(_line(row) for row in self.rows)
         return document(
             "Speed",
             [
                 Table("Machine", ("", "as measured"), tuple((k, str(v)) for k, v in machine.items()), labels=2),
-                Table("Rows", HEADER, rows, labels=2, notes=tuple(note for note in notes if note.lines)),
+                Table("Rows", HEADER, rows, labels=2, notes=(Note("How to read it", NOTES),)),
             ],
         )
-
-
-def _grouped(rows: Sequence[Mapping[str, Any]], column: str) -> list[str]:
-    """Each text of a column with the cases it is said of."""
-    cases: dict[str, list[str]] = {}
-    for row in rows:
-        if row[column]:
-            cases.setdefault(row[column], []).append(f"{row['what']}, {row['case']}")
-    return [f"{text}: {'; '.join(of)}." for text, of in cases.items()]
 
 
 def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -112,6 +109,8 @@ def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
         NONE if row["ratio"] is None else f"{number(row['ratio_min'])}..{number(row['ratio_max'])}x",
         NONE if share is None else f"{share:.0%} {row['limit']}",
         NONE if memory is None else f"{number(memory / 2**20)} MiB",
+        row["against"] or NONE,
+        row["note"] or "",
     )
 
 

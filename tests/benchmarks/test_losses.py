@@ -18,8 +18,6 @@ from tests.benchmarks.conventional import losses
 from tests.benchmarks.machine import Machine
 from tests.benchmarks.timing import Implementation, repeated
 
-FLOAT_BYTES = 4
-
 Loss = Callable[[Tensor], Tensor]
 Shape = tuple[int, int, int]
 
@@ -98,8 +96,7 @@ def implementation(loss: Loss, shape: Shape, machine: Machine, counted: bool = F
     in_place = {torch.ops.aten.addmm_: _in_place_flops, torch.ops.aten.baddbmm_: _in_place_flops}
     with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
         call()
-    read_and_written = 2 * v.numel() * FLOAT_BYTES  # the embeddings in, their gradient out
-    return repeated(call, machine.device, flops=counter.get_total_flops(), moved_bytes=read_and_written)
+    return repeated(call, machine.device, flops=counter.get_total_flops())
 
 
 def _in_place_flops(sum_shape: list[int], a_shape: list[int], b_shape: list[int], **_: object) -> int:

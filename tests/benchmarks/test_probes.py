@@ -49,7 +49,6 @@ def test_linear_probe(together, features, compare, machine):
         machine.device,
         work=together * share,
         flops=together * products,
-        moved_bytes=TIMED.epochs * train.nbytes,
     )
     conventional = repeated(lambda: conventional_probe(train, labels), machine.device, work=share)
     against = "autograd and torch.optim.Adam, one probe"

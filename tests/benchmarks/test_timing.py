@@ -12,7 +12,7 @@ from tests.benchmarks.machine import Limits, Machine
 from tests.benchmarks.timing import Implementation, compare, numbers, repeated, separate_process
 
 CPU = torch.device("cpu")
-MACHINE = Machine(CPU, threads=1, limits=Limits(float32_flops=100.0, bfloat16_flops=400.0, bandwidth_bytes=10.0))
+MACHINE = Machine(CPU, threads=1, limits=Limits(float32=100.0, bfloat16=400.0))
 
 
 class FakeBenchmark:
@@ -46,14 +46,14 @@ def test_both_sides_take_turns():
         )
         turns.append(f"{name} closed")
 
-    ours = side("a", 0.01, work=2.0, flops=4.0, moved_bytes=0.1, precision="bfloat16")
+    ours = side("a", 0.01, work=2.0, flops=4.0, precision="bfloat16")
     row = compare(FakeBenchmark([0.1, 0.2, 0.4]), MACHINE, 0.001, "ms", ours, side("b", 0.02), against="b")
     one_round = ["a before", "a", "a after", "b before", "b", "b after"]
     assert turns[-20:-2] == 3 * one_round
     assert turns[-2:] == ["b closed", "a closed"]
     assert row["ours_rounds"] == [50.0, 100.0, 200.0]  # of one of two units of work
     assert 20.0 <= row["conventional"] < 30.0
-    assert row["share_of_limit"] == pytest.approx((0.1 / 10) / 0.2)  # reading takes as long as the products
+    assert row["share_of_limit"] == pytest.approx((4.0 / 400.0) / 0.2)
     assert row["against"] == "b"
 
 
@@ -75,13 +75,8 @@ def test_numbers_by_hand():
     assert numbers("s", [2.0], [])["conventional_rounds"] == []
 
 
-def test_the_least_time_is_set_by_whichever_limit_takes_longer():
-    least_seconds = MACHINE.limits.least_seconds
-    assert least_seconds(200.0, 10.0, "float32") == (2.0, "float32")
-    assert least_seconds(200.0, 10.0, "bfloat16") == (1.0, "bandwidth")
-    assert least_seconds(800.0, 10.0, "bfloat16") == (2.0, "bfloat16")
-    assert least_seconds(0.0, 0.0, "float32")[0] == 0.0
-    fast = [Limits(100.0, bfloat16, 1.0).fast_precision for bfloat16 in (400.0, 50.0, 0.0)]
+def test_the_fast_precision():
+    fast = [Limits(100.0, bfloat16).fast_precision for bfloat16 in (400.0, 50.0, 0.0)]
     assert fast == ["bfloat16", "float32", "float32"]
 
 

@@ -43,8 +43,6 @@ class Implementation:
     """Done by a call, in the row's unit: so many views, say."""
     flops: float = 0.0
     """Of a call's matrix products and convolutions; 0 where they are not counted."""
-    moved_bytes: float = 0.0
-    """That a call must at least read or write."""
     precision: str = "float32"
     before: Callable[[], object] = nothing
     """Not timed: brings queues to the state that they have in the long run."""
@@ -108,15 +106,15 @@ def compare(
     """
     reset_peak(machine.device)
     held_bytes = peak_bytes(machine.device)
-    share = max_seconds / MAX_ROUNDS / (2 if conventional else 1)
+    turn_seconds = max_seconds / MAX_ROUNDS / (2 if conventional else 1)
     their_seconds: list[float] = []
     with ExitStack() as stack:
         mine = stack.enter_context(ours)
-        calls, expected = (1, share) if benchmark.disabled else _calls(mine, share)
+        calls, expected = (1, turn_seconds) if benchmark.disabled else _calls(mine, turn_seconds)
         added_bytes = None if held_bytes is None else (peak_bytes(machine.device) or 0) - held_bytes
         theirs = stack.enter_context(conventional) if conventional else None
         if theirs is not None:
-            their_calls, more = (1, share) if benchmark.disabled else _calls(theirs, share)
+            their_calls, more = (1, turn_seconds) if benchmark.disabled else _calls(theirs, turn_seconds)
             expected += more
 
         def their_turn(_: object = None) -> None:
@@ -130,11 +128,12 @@ def compare(
             their_turn()
             return {}
     my_seconds = [seconds / calls / mine.work for seconds in benchmark.stats.stats.data]
-    least, limit = machine.limits.least_seconds(mine.flops, mine.moved_bytes, mine.precision)
+    limit = machine.limits.bfloat16 if mine.precision == "bfloat16" else machine.limits.float32
+    share = mine.flops / mine.work / statistics.median(my_seconds) / limit if limit else 0
     return numbers(unit, my_seconds, their_seconds) | {
         "against": against,
-        "share_of_limit": least / mine.work / statistics.median(my_seconds) if least else None,
-        "limit": limit if least else None,
+        "share_of_limit": share or None,
+        "limit": mine.precision if share else None,
         "memory_bytes": added_bytes,
         "note": note,
     }
@@ -161,14 +160,14 @@ def numbers(unit: str, ours: Sequence[float], conventional: Sequence[float]) -> 
     }
 
 
-def _calls(side: Implementation, round_seconds: float) -> tuple[int, float]:
-    """How many fill a round, and the seconds they take; the first, which compiles and fills caches, does not count."""
+def _calls(side: Implementation, turn_seconds: float) -> tuple[int, float]:
+    """How many fill a turn, and the seconds they take; the first, which compiles and fills caches, does not count."""
     side.seconds(1)
     calls, seconds = 1, side.seconds(1)
-    while seconds < round_seconds / 4 and calls < MAX_CALLS:
+    while seconds < turn_seconds / 4 and calls < MAX_CALLS:
         calls *= 2
         seconds = side.seconds(calls)
-    chosen = max(1, min(MAX_CALLS, round(calls * round_seconds / seconds)))
+    chosen = max(1, min(MAX_CALLS, round(calls * turn_seconds / seconds)))
     return chosen, chosen * seconds / calls
 
 
