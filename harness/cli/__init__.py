@@ -24,7 +24,6 @@ VERBS = {
     "data": "List, prepare and verify datasets.",
     "migrate": "Bring results of an older version of the harness forward.",
     "clean": "Free the disk of encoders, checkpoints, stale or old results.",
-    "bench": "Measure this machine: every part of the work beside the conventional way.",
     "schema": "Write the JSON schema by which editors complete suite files.",
 }
 

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.bench.conventional import losses as conventional
 from methods.losses import (
     barlow_twins_loss,
     byol_loss,
@@ -27,6 +26,7 @@ from methods.losses.distances import mse, negative_cosine, normalised_mse
 from methods.losses.nt_xent import nt_xent
 from methods.losses.objectives import Distance
 from methods.losses.whitening import slices
+from tests.benchmarks.conventional import losses as conventional
 
 N, SUB_BATCH, ITERATIONS = 24, 12, 2
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.bench.conventional import losses as conventional
 from methods.losses.slice_monitor import SliceMonitor, WhiteningError
 from methods.losses.whitening import Variant, slices, whiten
+from tests.benchmarks.conventional import losses as conventional
 
 VARIANTS: tuple[Variant, ...] = ("cholesky", "zca", "pca", "newton")
 

@@ -1,15 +1,21 @@
-"""The plain networks compute the losses of the methods of the same name, from the same parameters."""
+"""The conventional side: its networks compute the losses of the methods of the same name, its workers can be paused."""
+
+import multiprocessing
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from harness.backbones import build_encoder
-from harness.bench.conventional.pipeline import closing, endless, loader, pause, resume
-from harness.bench.conventional.training import NETWORKS, Trainer
 from harness.registry import all_methods
 from harness.spec.models import Augmentation, Backbone
 from methods.method import Batch, Loss, Step
+from tests.benchmarks.conventional.pipeline import batches, pause_workers, resume_workers
+from tests.benchmarks.conventional.training import NETWORKS, Trainer
+from tests.benchmarks.trainer import input_of
 
 IMAGES = 128  # one sub-batch: which image is in which slice then changes nothing
 BACKBONE = Backbone(stem="small_max_pool", width=4)
@@ -59,20 +65,35 @@ def test_byols_target_follows():
     torch.testing.assert_close(network.target_head[0].weight, expected)
 
 
-def test_a_step_trains_on_the_loaders_views():
-    pixels = np.random.default_rng(0).integers(0, 256, (2 * IMAGES, 8, 8, 3), dtype=np.uint8)
-    labels = np.zeros(len(pixels), dtype=np.int64)
-    source = loader(pixels, labels, Augmentation(), 8, (0.5,) * 3, (0.25,) * 3, views=2, batch_size=IMAGES, workers=1)
-    batches = endless(source)
+def pixels(images, size):
+    return np.random.default_rng(0).integers(0, 256, (images, size, size, 3), dtype=np.uint8)
+
+
+def test_steps_train_on_the_loaders_views():
     network = NETWORKS["w_mse"](encoder(), FEATURES)
     before = network.head[0].weight.clone()
-    trainer = Trainer(network, batches, torch.device("cpu"), 1e-3)
-    try:
+    with batches(pixels(2 * IMAGES, 8), Augmentation(), input_of(8), 2, IMAGES, workers=0) as views:
+        trainer = Trainer(network, views, torch.device("cpu"), 1e-3)
         for _ in range(3):  # more than an epoch
-            resume()
             trainer.step()
-            pause()
-    finally:
-        closing(batches)()
     assert trainer.total > 0
     assert not before.equal(network.head[0].weight)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes' states are read from /proc")
+def test_paused_workers_stop_and_go_on():
+    def states():
+        workers = [worker.pid for worker in multiprocessing.active_children()]
+        return [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in workers]
+
+    with batches(pixels(8, 12), Augmentation(), input_of(8), 3, 4, workers=1) as made:
+        next(made)
+        pause_workers()
+        time.sleep(0.2)
+        assert states() == ["T"]
+        resume_workers()
+        for _ in range(6):  # several epochs
+            assert len(next(made)) == 3
+        assert "T" not in states()
+        pause_workers()
+    assert states() == []
