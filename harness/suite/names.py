@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pydantic import BaseModel
 
 from harness.suite.axes import Ambiguous, Axis, locate, names_in
-from harness.suite.claim_language import parse, selected
+from harness.suite.claims import ClaimError, matching_cells
 from harness.suite.facts import Catalogue
 from harness.suite.fields import models_in, suggestion
 from harness.suite.nodes import Node, Problem, problem
@@ -157,11 +157,15 @@ def check_claims(
     rows = list(dict.fromkeys([*(here.label for here in placed), *(here.row for here in placed)]))
     places = [*dict.fromkeys([*sorted(suite.known_datasets), "every dataset"])]
     problems = []
-    for node in suite.root.entries.get("claims", _NOTHING).items:
-        claim = parse(str(node.value), metrics)
+    for node, written in zip(suite.root.entries.get("claims", _NOTHING).items, suite.content.claims, strict=True):
+        try:
+            claim = written.with_metric(metrics)
+        except ClaimError as error:
+            problems.append(problem(node, str(error)))
+            continue
         for name in claim.rows:
             taken = suite.fixed or any(f"{name} ".startswith(f"{label} ") for label in gone)
-            if rows and not taken and not selected(name, placed):
+            if rows and not taken and not matching_cells(name, placed):
                 problems.append(problem(node, f"there is no row `{name}`; {suggestion(name, rows, 'rows')}"))
         for name in claim.datasets:
             if name not in suite.known_datasets and name not in datasets:
@@ -182,9 +186,10 @@ def check_metrics(suite: Suite, metrics: Collection[str]) -> list[Problem]:
         named += [(str(node.value), node) for node in table.entries.get("metrics", _NOTHING).items]
         for reference in table.entries.get("references", _NOTHING).items:
             named += [(str(node.value), node) for key, node in reference.entries.items() if key == "metric"]
-    for node in suite.root.entries.get("claims", _NOTHING).items:
-        claim = parse(str(node.value), metrics)
-        if claim.kind not in ("collapses", "does not collapse", "earlier"):
+    for node, claim in zip(suite.root.entries.get("claims", _NOTHING).items, suite.content.claims, strict=True):
+        if claim.relation not in ("collapses", "does not collapse", "earlier") and not set(claim.datasets) & set(
+            metrics
+        ):
             named.append((claim.metric, node))
     metric = suite.root.find(["sweep", "metric"])
     named += [(str(metric.value), metric)] if metric is not None else []
