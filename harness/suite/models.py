@@ -143,7 +143,7 @@ class PresetContent(Frozen):
 
 
 class SuiteContent(PresetContent):
-    """A suite: which methods, on which datasets, over which axes, and the tables wanted."""
+    """A suite: which methods, on which datasets, over which axes, and which tables are made."""
 
     include: str | tuple[str, ...] = ()
     """Suite files that this one builds on, relative to it; later ones win, and this one wins over all."""

@@ -93,7 +93,7 @@ def test_null_with_nothing_to_take_out_is_an_error(load: Load) -> None:
     with pytest.raises(SuiteError) as caught:
         load("methods:\n  whiten:\n  contrast: {}\n")
     assert str(caught.value) == (
-        "s.yaml:2: methods.whiten: nothing here to take out; write `{}` for an entry with nothing of its own"
+        "s.yaml:2: methods.whiten: there is nothing to take out; write `{}` for an entry with nothing of its own"
     )
 
 
