@@ -45,10 +45,9 @@ def trials_frame(studies: Iterable[RowStudy]) -> pd.DataFrame:
 
 def _of_study(study: RowStudy) -> pd.DataFrame:
     settings = {f"params_{setting.name}": setting.name for setting in study.row.space.settings}
-    frame = study.study.trials_dataframe(attrs=("state", "value", "params", "user_attrs"))
-    frame = frame.reindex(columns=["state", *_COLUMNS, *settings]).query("state != 'FAIL'")
-    frame = frame.drop_duplicates("user_attrs_index").sort_values("user_attrs_index")
-    frame = frame.drop(columns="state").rename(columns=_COLUMNS | settings)
+    frame = study.study.trials_dataframe(attrs=("value", "params", "user_attrs"))
+    frame = frame.reindex(columns=[*_COLUMNS, *settings]).rename(columns=_COLUMNS | settings)
+    frame = frame.drop_duplicates("number").sort_values("number")  # the first of one that two machines added
     frame["state"] = frame["state"].astype(object).fillna("running")
     texts = {name: frame[name].map(_FORMATS.get(str(name), shown), na_action="ignore") for name in frame}
     return pd.DataFrame({"method": study.row.name, "dataset": study.row.dataset, **texts})

@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 from harness.engines.task import Outcome
 from harness.store.atomic import StoreError
 from harness.store.cell_result import read_cell
+from harness.sweep.frames import trials_frame
 from harness.sweep.loop import Sweep
 from harness.sweep.processes import SweepProcess
 from tests.sweep.fakes import SWEEP, Bench, FakeEngine, accuracy, only, points, raw, save
@@ -215,6 +216,7 @@ def test_a_copy_of_a_trial_and_a_claim_come_too_late_without_harm(tmp_path):
     assert not theirs.claim(first, "second")  # read before it was claimed
     assert len(others) == 3
     assert [t.state for t in raw([ours])].count(TrialState.FAIL) == 4
+    assert list(trials_frame([ours])["number"]) == ["0", "1", "2", "3"]
     ours.settle(first, save(bench.store, first.cell))
     assert not theirs.claim(first, "late")
     theirs.release(first)
@@ -397,3 +399,16 @@ def test_a_full_disk_ends_the_sweep_and_gives_its_trials_back(bench):
         bench.run(FakeEngine(bench.store, before_task=full))
     assert {trial.outcome for trial in only(bench.studies())} == {"waiting"}
     assert all(trial.ended for trial in only(bench.run()))
+
+
+def test_choices_that_do_not_go_together_are_never_tried(tmp_path):
+    more = """
+    methods: {untrained: null}
+    sweep:
+      space: {epochs: {choices: [1, 2, 3]}, embedding_size: {choices: [2, 3, 4], above: epochs}}
+      trials: 12
+      sampler: random
+    """
+    tried = {(t.values["epochs"], t.values["embedding_size"]) for t in only(Bench(tmp_path, more).run())}
+    assert len(tried) > 3
+    assert all(size > epochs for epochs, size in tried)  # which the method itself does not ask for

@@ -167,6 +167,15 @@ def test_two_datasets_have_their_own_winners(tmp_path):
         assert {cell.training.batch_size for cell in cells} == {32 if study.row.dataset == "fashion_mnist" else 64}
 
 
+def test_a_pair_that_the_suite_skips_is_not_among_the_winners(tmp_path):
+    skipped = "skip: [{method: byol, dataset: fashion_mnist, reason: too slow}]\ndatasets: {fashion_mnist: {}}\nsweep:"
+    bench = Bench(tmp_path, MORE.replace("sweep:", skipped))
+    winners = [Winner(row, {}, "as it is") for row in bench.rows()]
+    expansion = cells_of(write_best(tmp_path / "best.yaml", bench.suite(), winners, catalogue(), bench.facts))
+    assert {(p.label, p.dataset) for p in expansion.planned} == {(w.row.name, w.row.dataset) for w in winners}
+    assert {(p.label, p.dataset, p.reason) for p in expansion.skipped} == {("byol", "fashion_mnist", "not swept")}
+
+
 def test_the_report_says_what_was_best_and_what_it_cost(done):
     bench, studies = done
     text = (bench.directory / "sweep.md").read_text()
