@@ -1,4 +1,4 @@
-"""Whether the runs bear out what a suite claims. Owns verdicts; the language is `harness.suite.claim_language`.
+"""Whether the runs bear out what a suite claims. Owns verdicts; `harness.suite.claims` has the model.
 
 A comparison is supported where the 95 % interval of the paired differences lies wholly on the claimed side on every
 dataset asked, and refuted where it lies wholly on the other side on one; Holm's correction is over the comparisons of
@@ -27,7 +27,7 @@ from harness.analysis.entries import headings, title_of
 from harness.analysis.frame import Record, planned_metrics
 from harness.analysis.statistics import LEVEL, MIN_PAIRS, holm, p_value, seeds_needed
 from harness.spec.metric import PER_CENT
-from harness.suite.claim_language import KNN, MARGIN, Claim, parse
+from harness.suite.claims import KNN, MARGIN, Claim
 
 _LISTED = 4  # missing rows in a verdict
 
@@ -46,19 +46,19 @@ class Verdict:
     """Estimated, for what is inconclusive; None where it cannot be estimated."""
 
 
-def test_claims(claims: Sequence[str], records: Iterable[Record]) -> tuple[Verdict, ...]:
+def test_claims(claims: Sequence[Claim], records: Iterable[Record]) -> tuple[Verdict, ...]:
     """A verdict for each claim, in their order.
 
     Args:
-        claims: as a suite writes them.
+        claims: of the suite.
         records: of the suite.
 
     Raises:
-        ClaimError: one is no claim; suites are checked when they are read.
+        ClaimError: one names several metrics; suites are checked when they are read.
     """
     everything = list(records)
     metrics = planned_metrics(everything)
-    return tuple(_verdict(parse(claim, metrics), everything, headings(metrics)) for claim in claims)
+    return tuple(_verdict(claim.with_metric(metrics), everything, headings(metrics)) for claim in claims)
 
 
 def answer_of(verdict: Verdict) -> str:
@@ -70,12 +70,12 @@ def answer_of(verdict: Verdict) -> str:
 
 def _verdict(claim: Claim, records: Sequence[Record], titles: Mapping[str, str]) -> Verdict:
     datasets = claim.datasets or tuple(dict.fromkeys(record.placed.dataset for record in records))
-    if claim.other is None:
-        rows = [row for dataset in datasets for row in rows_of(claim.row, dataset, records)]
+    if claim.right is None:
+        rows = [row for dataset in datasets for row in rows_of(claim.left, dataset, records)]
         return _collapse(claim, rows)
     asked = [pair for dataset in datasets for pair in pairs(claim, dataset, records)]
     absent = [dataset for dataset in claim.datasets if not list(pairs(claim, dataset, records))]
-    missing = [f"{dataset}: {claim.row} and {claim.other} are not both here" for dataset in absent]
+    missing = [f"{dataset}: {claim.left} and {claim.right} are not both here" for dataset in absent]
     compared: list[Compared] = []
     for first, second in asked:
         try:
@@ -84,12 +84,12 @@ def _verdict(claim: Claim, records: Sequence[Record], titles: Mapping[str, str])
         except Missing as error:
             missing += [str(line) for line in error.args if line not in missing]
     if not asked and not missing:
-        missing = [f"no dataset here has both {claim.row} and {claim.other}"]
+        missing = [f"no dataset here has both {claim.left} and {claim.right}"]
     return _comparison(claim, compared, missing, titles)
 
 
 def _compared(claim: Claim, first: ComparedRow, second: ComparedRow) -> Compared:
-    if claim.kind != "earlier":
+    if claim.relation != "earlier":
         return compare(first, second, metric(claim.metric), claim.metric)
     if claim.unit == "seconds" and len(places := hardware(first) | hardware(second)) > 1:
         raise Missing(f"{first.dataset}: seconds on different hardware are not compared ({'; '.join(sorted(places))})")
@@ -99,7 +99,7 @@ def _compared(claim: Claim, first: ComparedRow, second: ComparedRow) -> Compared
 def _check_margin(claim: Claim, row: ComparedRow) -> None:
     """Missing where the claim leaves its margin to us: half a point means something in per cent alone."""
     unit = row.metric(claim.metric).unit
-    if claim.kind in ("not better", "not worse") and claim.margin is None and unit != PER_CENT:
+    if claim.relation in ("not better", "not worse") and claim.margin is None and unit != PER_CENT:
         raise Missing(f"{claim.metric} is in {unit or 'no unit'}: say how much counts, `by more than 0.1`")
 
 
@@ -114,14 +114,14 @@ def _collapse(claim: Claim, rows: Sequence[ComparedRow]) -> Verdict:
         counts.append((sum(record.collapsed for record in runs), len(runs)))
         lines.append(f"{row.dataset}, {row.name}: collapsed in {counts[-1][0]} of {_count(len(runs), 'run')}")
     if not rows:
-        missing = [f"{claim.row} is not here"]
+        missing = [f"{claim.left} is not here"]
     if missing:
-        return Verdict(claim.text, "not testable", tuple(_missing(missing)))
+        return Verdict(str(claim), "not testable", tuple(_missing(missing)))
     lines += _stale(rows, None)
-    expected = [(k if claim.kind == "collapses" else n - k, n) for k, n in counts]
+    expected = [(k if claim.relation == "collapses" else n - k, n) for k, n in counts]
     if all(k == n for k, n in expected):
-        return Verdict(claim.text, "supported", tuple(lines))
-    return Verdict(claim.text, "refuted" if any(k == 0 for k, _ in expected) else "inconclusive", tuple(lines))
+        return Verdict(str(claim), "supported", tuple(lines))
+    return Verdict(str(claim), "refuted" if any(k == 0 for k, _ in expected) else "inconclusive", tuple(lines))
 
 
 @dataclass(frozen=True)
@@ -157,13 +157,13 @@ def _sides_of_more(claim: Claim) -> tuple[list[_Side], list[_Side]]:
     """`_sides` where more is better."""
     margin = claim.margin or 0.0
     tolerated = MARGIN if claim.margin is None else margin
-    if claim.kind == "equals":
+    if claim.relation == "equals":
         return [_Side(False, margin), _Side(True, -margin)], [_Side(True, margin), _Side(False, -margin)]
-    if claim.kind == "not better":
+    if claim.relation == "not better":
         return [_Side(False, tolerated)], [_Side(True, margin)]
-    if claim.kind == "not worse":
+    if claim.relation == "not worse":
         return [_Side(True, -tolerated)], [_Side(False, -margin)]
-    above = claim.kind == ">"
+    above = claim.relation == ">"
     bound = margin if above else -margin
     return [_Side(above, bound)], [_Side(not above, bound)]
 
@@ -171,7 +171,7 @@ def _sides_of_more(claim: Claim) -> tuple[list[_Side], list[_Side]]:
 def _comparison(
     claim: Claim, compared: Sequence[Compared], missing: Sequence[str], titles: Mapping[str, str]
 ) -> Verdict:
-    higher = claim.kind == "earlier" or all(one.first.metric(claim.metric).higher_is_better for one in compared)
+    higher = claim.relation == "earlier" or all(one.first.metric(claim.metric).higher_is_better for one in compared)
     wanted, against = _sides(claim, higher)
     support = holm([max(side.p(one) for side in wanted) for one in compared])
     refute = holm([min(1.0, len(against) * min(side.p(one) for side in against)) for one in compared])
@@ -179,17 +179,17 @@ def _comparison(
     supported = [p <= alpha for p in support]
     refuted = [p <= alpha and not yes for p, yes in zip(refute, supported, strict=True)]
     lines = [_line(claim, one, min(p, q), titles) for one, p, q in zip(compared, support, refute, strict=True)]
-    metric = None if claim.kind == "earlier" else claim.metric
+    metric = None if claim.relation == "earlier" else claim.metric
     lines += _stale([row for one in compared for row in (one.first, one.second)], metric)
     lines += _missing(missing)
     if any(refuted):
-        return Verdict(claim.text, "refuted", tuple(lines))
+        return Verdict(str(claim), "refuted", tuple(lines))
     if missing:
-        return Verdict(claim.text, "not testable", tuple(lines))
+        return Verdict(str(claim), "not testable", tuple(lines))
     if all(supported):
-        return Verdict(claim.text, "supported", tuple(lines))
+        return Verdict(str(claim), "supported", tuple(lines))
     open_ones = [one for one, yes in zip(compared, supported, strict=True) if not yes]
-    return Verdict(claim.text, "inconclusive", tuple(lines), _to_decide(open_ones, wanted, against, len(compared)))
+    return Verdict(str(claim), "inconclusive", tuple(lines), _to_decide(open_ones, wanted, against, len(compared)))
 
 
 def _to_decide(open_ones: Sequence[Compared], wanted: list[_Side], against: list[_Side], tests: int) -> int | None:
@@ -209,7 +209,7 @@ def _to_decide(open_ones: Sequence[Compared], wanted: list[_Side], against: list
 def _line(claim: Claim, one: Compared, p: float, titles: Mapping[str, str]) -> str:
     """`cifar10, a minus b, linear top-1 %: +0.44 [+0.10, +0.78], 5 seeds, p = 0.02`."""
     n = len(one.seeds)
-    if claim.kind == "earlier":
+    if claim.relation == "earlier":
         curve = "k-NN" if claim.metric == KNN else claim.metric
         what, number = f"{claim.share:g} % of the final {curve}, {claim.unit}", _bounds(one)
     else:

@@ -1,4 +1,4 @@
-"""Which rows a claim compares on which datasets, and their differences seed by seed. Judges nothing; see `claims`."""
+"""Which rows a claim compares on which datasets, and their differences seed by seed. `claims` has the verdicts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.analysis.statistics import Interval, McNemar, mcnemar, mean_interva
 from harness.spec.metric import Metric
 from harness.store.cell_result import CellResult
 from harness.store.records import CurvePoint
-from harness.suite.claim_language import KNN, Claim, named_axes, selected
+from harness.suite.claims import KNN, Claim, matching_cells, named_axes
 
 Seeds = Mapping[int, Record]
 
@@ -68,7 +68,7 @@ def rows_of(name: str, dataset: str, records: Sequence[Record]) -> list[Compared
     Rows that a suite skips are left out, unless there are no others.
     """
     here = [record for record in records if record.placed.dataset == dataset]
-    chosen = {id(placed) for placed in selected(name, [record.placed for record in here])}
+    chosen = {id(placed) for placed in matching_cells(name, [record.placed for record in here])}
     rows: dict[str, dict[int, Record]] = {}
     for record in here:
         if id(record.placed) in chosen:
@@ -79,11 +79,11 @@ def rows_of(name: str, dataset: str, records: Sequence[Record]) -> list[Compared
 
 def pairs(claim: Claim, dataset: str, records: Sequence[Record]) -> Iterator[tuple[ComparedRow, ComparedRow]]:
     """The rows to compare on one dataset: those that agree in every axis that both have and the claim does not name."""
-    assert claim.other is not None
-    for first in rows_of(claim.row, dataset, records):
-        for second in rows_of(claim.other, dataset, records):
+    assert claim.right is not None
+    for first in rows_of(claim.left, dataset, records):
+        for second in rows_of(claim.right, dataset, records):
             one, other = (next(iter(row.runs.values())).placed for row in (first, second))
-            named = {"seed", *named_axes(claim.row, one), *named_axes(claim.other, other)}
+            named = {"seed", *named_axes(claim.left, one), *named_axes(claim.right, other)}
             free = (one.axes.keys() & other.axes.keys()) - named
             if first.name != second.name and all(one.axes[axis] == other.axes[axis] for axis in free):
                 yield first, second

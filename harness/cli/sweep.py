@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,8 @@ from harness.cli.session import BAD_ARGUMENTS, Session, suite_options
 
 if TYPE_CHECKING:
     from harness.engines.execution import Execution
-    from harness.sweep.rows import Row
-    from harness.sweep.trials import Trials
+    from harness.sweep.rows import SweepRow
+    from harness.sweep.trials import RowStudy
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -30,10 +30,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # older releases tak
     name = "DURATION"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = re.fullmatch(r"([0-9]*\.?[0-9]+) ?([smhd])", str(value))
-        if not found:
+        match = re.fullmatch(r"([0-9]*\.?[0-9]+) ?([smhd])", str(value))
+        if not match:
             self.fail(f"{value} is no duration: write 90s, 30m, 8h or 2d", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        return float(match[1]) * _UNITS[match[2]]
 
 
 @click.command()
@@ -85,7 +85,7 @@ def command(
     execution = Execution(session.data_dir, device, threads, checkpoint_seconds, keep_encoders=keep_encoders)
     try:
         execution.torch_device()
-        with _told():
+        with _database_errors():
             studies, rows = _studies(session, storage, trials, resume)
             finished, stopped = _search(session, studies, execution, workers, storage, deadline, 60 * hung_after)
             _write(session, rows, studies)
@@ -96,28 +96,31 @@ def command(
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """A database that goes away is the user's to mend, and loses nothing."""
-    import optuna
+def _database_errors() -> Iterator[None]:
+    """Says what to do about a database that goes away."""
+    from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
     from harness.sweep.rows import SweepError
+    from harness.sweep.study import database_reason
 
     try:
         yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        why = str(getattr(error, "orig", None) or error.__cause__ or error).strip().splitlines()[0]
+    except (SQLAlchemyError, StorageInternalError) as error:
+        why = database_reason(error)
         raise SweepError(f"the database failed: {why}; no trial is lost, run the same command again") from error
 
 
-def _studies(session: Session, url: str | None, budget: int | None, resume: bool) -> tuple[list[Trials], list[Row]]:
+def _studies(
+    session: Session, url: str | None, budget: int | None, resume: bool
+) -> tuple[list[RowStudy], list[SweepRow]]:
     """The studies of all rows that can run, none of them changed."""
     from harness.sweep import study
     from harness.sweep.resolve import sweep_rows
     from harness.sweep.rows import SweepError
-    from harness.sweep.trials import Trials
+    from harness.sweep.trials import RowStudy
 
-    study.quiet()
+    study.silence_optuna()
     rows = sweep_rows(session.suite, session.expansion, session.catalogue, session.facts)
     spec = session.suite.content.sweep
     assert spec is not None
@@ -125,64 +128,60 @@ def _studies(session: Session, url: str | None, budget: int | None, resume: bool
     storage = study.open_storage(session.output, url)
     name = session.suite.name
     if resume and not study.has_studies(storage, name, here):
-        where = study.hidden(url) if url else str(session.output / study.JOURNAL)
+        where = study.without_password(url) if url else str(session.output / study.JOURNAL)
         raise SweepError(f"--resume: there is no sweep of {name} in {where}; leave --resume out to begin one")
     opened = study.open_studies(storage, name, here, spec)
-    return [
-        Trials(row, found, storage, spec, budget or spec.trials) for row, found in zip(here, opened, strict=True)
-    ], rows
+    pairs = zip(here, opened, strict=True)
+    return [RowStudy(row, opened_, storage, spec, budget or spec.trials) for row, opened_ in pairs], rows
 
 
 def _search(
     session: Session,
-    studies: list[Trials],
+    studies: list[RowStudy],
     execution: Execution,
     workers: int,
     url: str | None,
     deadline: float | None,
     hung_after_seconds: float,
 ) -> tuple[bool, bool]:
-    """Run until the budgets are spent; whether they are, and whether it was told to stop by a signal."""
+    """Run until the budgets are spent; whether they are, and whether a signal stopped it."""
     from harness.cli.output_directory import claim
     from harness.engines.engine import WorkersLost, open_engine
     from harness.progress import watch
-    from harness.sweep.ledger import write_trials
+    from harness.sweep.frames import write_trials
     from harness.sweep.loop import Sweep
-    from harness.sweep.presence import Presence
-    from harness.sweep.progress import Board
+    from harness.sweep.processes import SweepProcess
+    from harness.sweep.progress import SweepProgress
     from harness.sweep.rows import SweepError
-    from harness.sweep.trials import Trial
 
-    left = sum(max(0, study.budget - sum(trial.ended for trial in study.all())) for study in studies)
+    left = sum(max(0, study.budget - study.result().ended) for study in studies)
     claim(session.output, session.suite, session.results)
-    presence = Presence(session.output, studies[0].study if url and studies else None)
-    with stopping() as stop, watch(left) as watcher, presence:
+    process = SweepProcess(session.output, studies[0].study if url and studies else None)
+    with stopping() as stop, watch(left) as watcher, process:
 
         def should_stop() -> bool:
             return stop.is_set() or (deadline is not None and time.monotonic() > deadline)
 
         job, width = job_of(session, execution), workers if workers > 1 else None
-        board = Board(watcher, studies)
-        known = {id(study): list[Trial]() for study in studies}
+        progress = SweepProgress(watcher, studies)
 
-        def changed(study: Trials, trials: Sequence[Trial]) -> None:
-            known[id(study)] = list(trials)
-            write_trials(session.output, [known[id(s)] or s.all() for s in studies])
-            board.changed(study, trials)
+        def on_change(study: RowStudy) -> None:
+            write_trials(session.output, studies)
+            progress.update(study.result())
 
         try:
             with open_engine(width, job, session.methods, watcher, should_stop, hung_after_seconds) as engine:
                 lock = session.output / "sweep.lock"
-                sweep = Sweep(studies, engine, job, presence, lock, should_stop, changed, watcher.settled)
+                sweep = Sweep(studies, engine, job, process, lock, should_stop, on_change, watcher.settled)
                 return sweep.run(), stop.is_set()
         except WorkersLost as error:
             raise SweepError(f"{error}; what is done is stored") from error
 
 
-def _write(session: Session, rows: list[Row], studies: list[Trials]) -> None:
+def _write(session: Session, rows: list[SweepRow], studies: list[RowStudy]) -> None:
     from harness.sweep.outputs import write_outputs
 
-    if not any(trial.ended for study in studies for trial in study.all()):
+    if not any(study.result().ended for study in studies):
         return
     paths = write_outputs(
         session.output, session.suite, rows, studies, session.catalogue, session.facts, session.store, session.code
@@ -190,16 +189,16 @@ def _write(session: Session, rows: list[Row], studies: list[Trials]) -> None:
     click.echo("written: " + ", ".join(str(path) for path in paths))
 
 
-def _finish(session: Session, studies: list[Trials], rows: list[Row], finished: bool, stopped: bool) -> None:
+def _finish(session: Session, studies: list[RowStudy], rows: list[SweepRow], finished: bool, stopped: bool) -> None:
     """Show the winners, say what is left, exit with what happened."""
     from rich.console import Console
 
-    from harness.sweep.progress import standing
-    from harness.sweep.study import hidden
+    from harness.sweep.progress import describe
+    from harness.sweep.study import without_password
 
     for study in studies:
-        click.echo(f"{study.row.title}: {standing(study.all())}")
-    again = hidden(shlex.join(["harness", *sys.argv[1:]]))
+        click.echo(f"{study.row.title}: {describe(study.result())}")
+    again = without_password(shlex.join(["harness", *sys.argv[1:]]))
     if not finished:
         why = "interrupted" if stopped else "the time is up"
         click.echo(f"{why}, no trial is lost; go on with: {again}", err=True)

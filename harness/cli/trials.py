@@ -17,14 +17,14 @@ FILE = "trials.md"
 
 def trial_records(session: Session) -> list[Record]:
     """What became of every trial so far; nothing where the suite was never swept."""
-    from harness.sweep import ledger
+    from harness.sweep import frames
 
-    if session.suite.content.sweep is None or not (session.output / ledger.FILE).exists():
+    if session.suite.content.sweep is None or not (session.output / frames.FILE).exists():
         return []
     from harness.sweep.resolve import sweep_rows
 
     rows = sweep_rows(session.suite, session.expansion, session.catalogue, session.facts)
-    return ledger.trial_records(session.output, rows, session.store, session.code, session.suite.content.collapse)
+    return frames.trial_records(session.output, rows, session.store, session.code, session.suite.content.collapse)
 
 
 def write_and_show_trials(session: Session) -> None:
@@ -42,10 +42,10 @@ def write_and_show_trials(session: Session) -> None:
     records, spec = trial_records(session), session.suite.content.sweep
     if not records or spec is None:
         return
-    table_spec = TableSpec(
+    table = TableSpec(
         title="Trials of the sweep, scored on the validation split", metrics=(spec.metric,), cost=("train_seconds",)
     )
-    tables = build(session.suite.title, [table_spec], records)
+    tables = build(session.suite.title, [table], records)
     write_text(session.output / FILE, document(session.suite.title, tables))
     Console().print(render(tables))
     click.echo(f"written: {session.output / FILE}")

@@ -95,14 +95,14 @@ def _pretraining(fields: RowFields, entry: MethodLike, splits: tuple[str, ...], 
 def _backbone(fields: RowFields, facts: Facts) -> Backbone | None:
     if fields.backbone is None:
         return None
-    said = fields.backbone.model_dump(exclude={"weights"})
+    written = fields.backbone.model_dump(exclude={"weights"})
     weights = None
     if fields.backbone.weights is not None:
         try:
             weights = facts.weights(fields.backbone.weights)
         except WeightsMissing:  # the cell cannot run, which `cannot_run` says; its id stands for nothing
             weights = "0" * 64
-    return Backbone(**said, weights=weights)
+    return Backbone(**written, weights=weights)
 
 
 def _question(asked: EvaluationFields, fields: RowFields, catalogue: Catalogue, facts: Facts) -> dict[str, Any]:
@@ -131,9 +131,9 @@ def _question(asked: EvaluationFields, fields: RowFields, catalogue: Catalogue, 
 
 
 def _source(name: str, splits: tuple[str, ...], facts: DatasetFacts, labels_read: bool, **subset: Any) -> Source:
-    found = [facts.splits.get(split) for split in splits]
-    images = tuple(here.images for here in found if here and here.images)
-    labels = tuple(here.labels for here in found if here and here.labels)
+    known_splits = [facts.splits[split] for split in splits if split in facts.splits]
+    images = tuple(split.images for split in known_splits if split.images)
+    labels = tuple(split.labels for split in known_splits if split.labels)
     known = len(images) == len(splits) and (not labels_read or len(labels) == len(splits))
     return Source(
         name=name,
@@ -155,7 +155,7 @@ def _reduced_text(model: type[BaseModel], text: str) -> str:
 
 
 def _counts(facts: DatasetFacts) -> dict[str, int | None]:
-    return {split: here.count for split, here in facts.splits.items()}
+    return {name: split.count for name, split in facts.splits.items()}
 
 
 def cannot_run(fields: RowFields, cell: Cell, catalogue: Catalogue, facts: Facts) -> str | None:
@@ -181,15 +181,15 @@ def _method_problem(fields: RowFields, entry: MethodLike) -> str | None:
 
 
 def _too_few_images(fields: RowFields, cell: Cell, facts: Facts) -> str | None:
-    name, wanted = fields.dataset.name, fields.dataset.train_images
+    name, requested = fields.dataset.name, fields.dataset.train_images
     source = cell.pretraining.source
     if source is None:
         return None
     counts = _counts(facts.dataset(name))
     images = training_count(source.model_copy(update={"train_images": None}), counts)
-    if images is not None and wanted is not None and wanted > images:
-        return f"train_images is {wanted}, but {name} has only {images} to train on"
-    images = wanted if wanted is not None else images
+    if images is not None and requested is not None and requested > images:
+        return f"train_images is {requested}, but {name} has only {images} to train on"
+    images = requested if requested is not None else images
     if images is not None and fields.batch_size is not None and fields.batch_size > images:
         return f"a batch of {fields.batch_size} images is larger than the {images} that {name} is trained on"
     return None
@@ -207,7 +207,7 @@ def _probe_problem(cell: Cell, catalogue: Catalogue, facts: Facts) -> str | None
         channels = catalogue.datasets[question.train.name].channels
         if channels != cell.pretraining.input.channels and question.train.name != cell.dataset:
             return (
-                f"{label}: {question.train.name} has {channels} channels, the encoder eats "
+                f"{label}: {question.train.name} has {channels} channels, the encoder takes "
                 f"{cell.pretraining.input.channels}"
             )
     return None

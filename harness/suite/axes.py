@@ -46,14 +46,14 @@ class Axis:
 
     @property
     def key(self) -> str:
-        """Its name, aliases of the seed apart: `seeds: 3` crosses `seed`."""
+        """Its name; `seeds: 3` crosses `seed`."""
         return "seed" if self.name == "seeds" else self.name
 
 
 def read_axis(name: str, node: Node) -> tuple[Axis | None, list[Problem]]:
     """An axis from its node: a list of values; for seeds also how many; or a mapping of labels to overrides."""
     if isinstance(node.value, dict) and node.value:
-        problems = [found for choice in node.value.values() for found in validate(Overrides, choice)[1]]
+        problems = [wrong for choice in node.value.values() for wrong in validate(Overrides, choice)[1]]
         return Axis(name, node, tuple(Choice(label, value) for label, value in node.value.items()), True), problems
     if isinstance(node.value, list) and node.value:
         return Axis(name, node, tuple(Choice(plain(item), item) for item in node.value), False), []
@@ -61,10 +61,10 @@ def read_axis(name: str, node: Node) -> tuple[Axis | None, list[Problem]]:
     if counted and isinstance(node.value, int) and node.value > 0:
         seeds = tuple(Choice(seed, Node(seed, node.mark, node.path)) for seed in range(node.value))
         return Axis(name, node, seeds, False), []
-    wanted = "a list of values, such as [1, 2], or a mapping of labels to overrides"
+    expected = "a list of values, such as [1, 2], or a mapping of labels to overrides"
     if ALIASES.get(name, name) == "seed":
-        wanted = "a list of seeds, or how many, such as 3 for 0, 1, 2"
-    return None, [problem(node, f"an axis is {wanted}, and not empty")]
+        expected = "a list of seeds, or how many, such as 3 for 0, 1, 2"
+    return None, [problem(node, f"an axis is {expected}, and not empty")]
 
 
 def _walk(tree: Node, path: Path = ()) -> Iterator[Path]:
@@ -87,13 +87,13 @@ def locate(name: str, tree: Node) -> Path | None:
         possible = (path in cell_paths() and path[0] != "settings") or path[0] in QUESTIONS
         top = tree.find(path[:1])
         return path if possible and top is not None and isinstance(top.value, dict) else None
-    found = [place for place in _walk(tree) if place[-1] == name]
+    places = [place for place in _walk(tree) if place[-1] == name]
     for last in QUESTIONS:
-        found = [place for place in found if place[0] != last] or found
-    if len(found) > 1:
-        listed = ", ".join(f"`{'.'.join(place)}`" for place in found)
+        places = [place for place in places if place[0] != last] or places
+    if len(places) > 1:
+        listed = ", ".join(f"`{'.'.join(place)}`" for place in places)
         raise Ambiguous(f"`{name}` stands for several fields; write one of {listed}")
-    return found[0] if found else None
+    return places[0] if places else None
 
 
 def names_in(tree: Node) -> list[str]:

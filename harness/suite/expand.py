@@ -53,7 +53,7 @@ class _Crossed:
 
 
 class _Expander:
-    """Holds what is looked up while a suite is expanded, and the problems found."""
+    """Holds what is looked up while a suite is expanded, and the problems so far."""
 
     def __init__(self, suite: Suite, catalogue: Catalogue, facts: Facts) -> None:
         self.suite, self.catalogue, self.facts = suite, catalogue, facts
@@ -62,7 +62,7 @@ class _Expander:
         self.fixed: set[str] = set()  # names set on the command line that some cell has
         self.axes = self.read_axes(suite.root)
         seeds = [read_axis(name, node) for name, node in suite.fixed if name == "seeds"]
-        self.problems += [found for _, problems in seeds for found in problems]
+        self.problems += [wrong for _, problems in seeds for wrong in problems]
         self.seeds = next((axis for axis, _ in reversed(seeds) if axis), None)
 
     def read_axes(self, row: Node) -> list[Axis]:
@@ -81,11 +81,11 @@ class _Expander:
         for label, row in self.suite.root.entries.get("methods", _NOTHING).entries.items():
             axes = self.read_axes(row)
             own_axes += [axis.name for axis in axes]
-            mine = list(self.pairings(label, row))
-            for pairing in mine:
+            of_method = list(self.pairings(label, row))
+            for pairing in of_method:
                 placed += self.cells(pairing, axes)
-            self.problems += check_axes(axes, self.used.get(label, ()), mine)
-            pairings += mine
+            self.problems += check_axes(axes, self.used.get(label, ()), of_method)
+            pairings += of_method
         self.problems += check_axes(self.axes, self.used[None], pairings)
         self.check_command_line(pairings)
         names = [*(axis.name for axis in self.axes), *own_axes]
@@ -102,8 +102,8 @@ class _Expander:
         """Every metric that a cell has; the first of each evaluation before all others."""
         first: dict[str, Metric] = {}
         others: dict[str, Metric] = {}
-        for here in placed:
-            for label, question in here.cell.evaluations.items():
+        for one in placed:
+            for label, question in one.cell.evaluations.items():
                 probe = self.catalogue.probes[question.probe]
                 classes = self.facts.dataset(question.train.name).classes
                 measured = probe.all_metrics(probe.settings.model_validate(question.settings), classes)
@@ -138,9 +138,9 @@ class _Expander:
             self.problems += problems
             if fields is not None and not problems:
                 axes = {
-                    here.axis.key: value
-                    for here, (value, _) in zip(crossed, combination, strict=True)
-                    if len(here.values) > 1
+                    one.axis.key: value
+                    for one, (value, _) in zip(crossed, combination, strict=True)
+                    if len(one.values) > 1
                 }
                 yield Placed(assemble(fields, self.catalogue, self.facts), fields, pairing.label, pairing.dataset, axes)
 
@@ -157,7 +157,7 @@ class _Expander:
 
     def crossed(self, pairing: Pairing, own: Sequence[Axis]) -> list[_Crossed]:
         """The axes that this pairing has: global ones, then its own, which replace global ones of the same field."""
-        found: dict[Path | str, _Crossed] = {}
+        crossed: dict[Path | str, _Crossed] = {}
         for axis, scope in [*((axis, None) for axis in self.axes), *((axis, pairing.label) for axis in own)]:
             try:
                 path = None if axis.labelled else pairing.place(axis.name, axis.node)
@@ -169,16 +169,17 @@ class _Expander:
                 continue
             shared = axis.labelled and scope is None
             values = tuple(
-                (c.value, pairing.for_this(c.node, switch_on=True) if shared else layer(c, path)) for c in axis.choices
+                (c.value, pairing.applicable(c.node, replace_parts=True) if shared else layer(c, path))
+                for c in axis.choices
             )
             if any(node.value for _, node in values):
                 self.used.setdefault(scope, set()).add(axis.name)
                 if path is None or not any(_covers(last, path) for last in pairing.last):
-                    found[path or axis.name] = _Crossed(axis, values)
+                    crossed[path or axis.name] = _Crossed(axis, values)
         if self.seeds is not None and pairing.place("seed", self.seeds.node):
             values = tuple((c.value, layer(c, ("seed",))) for c in self.seeds.choices)
-            found[("seed",)] = _Crossed(self.seeds, values)
-        return list(found.values())
+            crossed[("seed",)] = _Crossed(self.seeds, values)
+        return list(crossed.values())
 
     def check_command_line(self, pairings: Sequence[Pairing]) -> None:
         names = [(name, node) for name, node in self.suite.fixed if name not in self.fixed]
@@ -188,33 +189,31 @@ class _Expander:
         """Each cell once under each label, sorted into those that run and those that cannot."""
         planned, skipped = [], []
         seen = set()
-        for here in placed:
-            place = (here.label, here.dataset, here.id)
+        for one in placed:
+            place = (one.label, one.dataset, one.id)
             if place in seen:
                 continue
             seen.add(place)
-            reason = self.reason(here)
+            reason = self.reason(one)
             if reason:
-                skipped.append(Skipped(here.cell, here.fields, here.label, here.dataset, here.axes, reason=reason))
+                skipped.append(Skipped(one.cell, one.fields, one.label, one.dataset, one.axes, reason=reason))
             else:
-                missing = self.missing_data(here)
-                planned.append(
-                    Planned(here.cell, here.fields, here.label, here.dataset, here.axes, missing_data=missing)
-                )
+                missing = self.missing_data(one)
+                planned.append(Planned(one.cell, one.fields, one.label, one.dataset, one.axes, missing_data=missing))
         return Expansion(tuple(planned), tuple(skipped), metrics, _renamed(placed))
 
-    def reason(self, here: Placed) -> str | None:
-        """Why a cell cannot or shall not run."""
+    def reason(self, placed: Placed) -> str | None:
+        """Why a cell cannot or must not run."""
         for rule in self.suite.content.skip:
-            if here.matches(rule.model_extra or {}):
+            if placed.matches(rule.model_extra or {}):
                 return rule.reason
-        return cannot_run(here.fields, here.cell, self.catalogue, self.facts)
+        return cannot_run(placed.fields, placed.cell, self.catalogue, self.facts)
 
-    def missing_data(self, here: Placed) -> str | None:
-        """What to do to get the data that a cell reads, where it is not here."""
-        source = here.cell.pretraining.source
+    def missing_data(self, placed: Placed) -> str | None:
+        """What to do to get the data that a cell reads, where it is not on this machine."""
+        source = placed.cell.pretraining.source
         sources = [source] if source else []
-        questions = (*here.cell.evaluations.values(), *here.cell.monitors.values())
+        questions = (*placed.cell.evaluations.values(), *placed.cell.monitors.values())
         sources += [part for question in questions for part in (question.train, question.scored)]
         names = [n for n in dict.fromkeys(part.name for part in sources) if not self.facts.dataset(n).here]
         if not names:
@@ -225,10 +224,10 @@ class _Expander:
 def _renamed(placed: Sequence[Placed]) -> dict[str, str]:
     """Labels of evaluations that no cell has, and what every cell has in their place."""
     names: dict[str, set[str]] = {}
-    for here in placed:
-        for label, asked in here.fields.evaluations.items():
-            if asked is not None:
-                names.setdefault(label, set()).add(question_name(label, asked.model_extra or {}))
+    for one in placed:
+        for label, evaluation in one.fields.evaluations.items():
+            if evaluation is not None:
+                names.setdefault(label, set()).add(question_name(label, evaluation.model_extra or {}))
     return {label: name for label, (name, *others) in names.items() if not others and name != label}
 
 

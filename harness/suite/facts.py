@@ -135,10 +135,10 @@ class Facts(Protocol):
     """The content of what a suite names."""
 
     def dataset(self, name: str) -> DatasetFacts:
-        """Splits with their sizes and fingerprints, as far as they are known, and whether the images are here."""
+        """Splits with their sizes and fingerprints, as far as known, and whether the images are on this machine."""
 
     def weights(self, path: str) -> str:
         """SHA-256 of a file of weights. WeightsMissing if it cannot be read."""
 
-    def backbone_problem(self, backbone: Backbone, fed: Input) -> str | None:
-        """Why an encoder cannot be built or fed so; None if it can, or nobody has tried."""
+    def backbone_problem(self, backbone: Backbone, encoder_input: Input) -> str | None:
+        """Why an encoder cannot be built for such an input; None if it can, or nobody has tried."""

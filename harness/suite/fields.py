@@ -1,6 +1,6 @@
 """The fields of a model as names: its keys, their paths, and its partial form, in which every field may be left out.
 
-Owns what a suite may say of a cell, derived from the row's own models so that the two cannot drift apart.
+Owns what a suite may say of a cell, derived from the row's own models so that the two stay alike.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ def keys_at(model: type[BaseModel], path: Iterable[str | int]) -> tuple[str, ...
     free: list[Any] = []  # mappings and lists, whose next step is any key
     for step in path:
         if free:
-            level, free = [found for inner in free for found in models_in(inner)], []
+            level, free = [part for inner in free for part in models_in(inner)], []
             continue
-        fields = [found.model_fields[step] for found in level if step in found.model_fields]
+        fields = [part.model_fields[step] for part in level if step in part.model_fields]
         annotations = [part for field in fields for part in _choices(field.annotation)]
         free = [part for part in annotations if get_origin(part) in (dict, list, tuple)]
-        level = [found for part in annotations for found in ([part] if _is_model(part) else [])]
-    return tuple(dict.fromkeys(name for found in level for name in found.model_fields))
+        level = [part for part in annotations if _is_model(part)]
+    return tuple(dict.fromkeys(name for part in level for name in part.model_fields))
 
 
 def _choices(annotation: Any) -> Iterator[Any]:
@@ -124,8 +124,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that the user most likely meant, or None where none is near."""
     known = list(dict.fromkeys(known))
     folded: Mapping[str, str] = {item.lower(): item for item in reversed(known)}
-    found = get_close_matches(name.lower(), list(folded), n=1, cutoff=0.7)
-    return folded[found[0]] if found else None
+    close = get_close_matches(name.lower(), list(folded), n=1, cutoff=0.7)
+    return folded[close[0]] if close else None
 
 
 def suggestion(name: str, known: Iterable[str], noun: str = "known") -> str:

@@ -35,7 +35,7 @@ class LocalFacts:
         """
         Args:
             data_dir: where prepared datasets are.
-            store: whose records may know a dataset that is not here.
+            store: whose records may describe a dataset that is not on this machine.
             try_backbones: whether a backbone of which nothing is remembered is tried, for which torch is imported;
                 otherwise nothing is said against it.
         """
@@ -65,19 +65,20 @@ class LocalFacts:
             self.weight_files[self._weights[path]] = Path(path)
         return self._weights[path]
 
-    def backbone_problem(self, backbone: Backbone, fed: Input) -> str | None:
-        """Why an encoder cannot be built or fed so; None if it can, or nobody has tried."""
+    def backbone_problem(self, backbone: Backbone, encoder_input: Input) -> str | None:
+        """Why an encoder cannot be built for such an input; None if it can, or nobody has tried."""
         built = backbone.model_copy(update={"weights": None})
         own = in_use(BACKBONE).get(built.name)
         code = [digest_of(own)] if own else []
-        key = json.dumps([self._releases, *code, identity_of(built), fed.size, fed.channels], sort_keys=True)
+        question = [self._releases, *code, identity_of(built), encoder_input.size, encoder_input.channels]
+        key = json.dumps(question, sort_keys=True)
         if key not in self._verdicts and self._try_backbones:
             from harness.backbones import BackboneError, try_backbone
             from harness.own_backbones import register_with_timm
 
             try:
                 register_with_timm(built.name)
-                self._verdicts[key] = try_backbone(built, fed)
+                self._verdicts[key] = try_backbone(built, encoder_input)
             except (BackboneError, ExtensionError) as error:
                 self._verdicts[key] = str(error)
             with contextlib.suppress(StoreError):  # it is tried again next time
@@ -91,27 +92,27 @@ class LocalFacts:
     @cached_property
     def _verdicts(self) -> dict[str, str | None]:
         try:
-            kept = json.loads((self._data_dir / VERDICTS).read_bytes())
+            stored = json.loads((self._data_dir / VERDICTS).read_bytes())
         except (OSError, ValueError):
             return {}
-        return kept if isinstance(kept, dict) else {}
+        return stored if isinstance(stored, dict) else {}
 
     def _recorded(self, name: str, splits: Mapping[str, SplitFacts]) -> dict[str, SplitFacts]:
         """The splits, with the fingerprints of what stands under this name in the store, if that is one content."""
-        found: dict[tuple[str, str], set[str]] = {}
+        recorded: dict[tuple[str, str], set[str]] = {}
         for source in self._sources:
             if source.name == name:
                 for kind, shas in (("images", source.images), ("labels", source.labels)):
                     for split, sha in zip(source.splits, shas or (), strict=False):
-                        found.setdefault((split, kind), set()).add(sha)
+                        recorded.setdefault((split, kind), set()).add(sha)
 
         def only(split: str, kind: str, known: str | None) -> str | None:
-            recorded = found.get((split, kind), set())
-            return known or (next(iter(recorded)) if len(recorded) == 1 else None)
+            shas = recorded.get((split, kind), set())
+            return known or (next(iter(shas)) if len(shas) == 1 else None)
 
         return {
-            split: SplitFacts(here.count, only(split, "images", here.images), only(split, "labels", here.labels))
-            for split, here in splits.items()
+            name: SplitFacts(split.count, only(name, "images", split.images), only(name, "labels", split.labels))
+            for name, split in splits.items()
         }
 
     @cached_property

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from harness.spec.collapse import CollapseRule
 from harness.spec.identity import Frozen
 from harness.store.costs import COSTS
-from harness.suite.claim_language import ClaimText
+from harness.suite.claims import WrittenClaim
 from harness.suite.fields import partial
 from harness.suite.metrics import Metric
 from harness.suite.row import RowFields
@@ -131,7 +131,7 @@ class PresetContent(Frozen):
     skip: tuple[SkipRule, ...] = ()
     tables: tuple[TableSpec, ...] = ()
     """By default one table: methods down, datasets across."""
-    claims: tuple[ClaimText, ...] = ()
+    claims: tuple[WrittenClaim, ...] = ()
     """What a paper claims, and the run answers: `A > B on knn5_top1`, `A not better than B`, `A equals B within 0.5`,
     `A collapses`, `A reaches 80 % of its final k-NN earlier than B`. A and B are rows, such as `w_mse d=4`."""
     collapse: CollapseRule = CollapseRule()
@@ -143,7 +143,7 @@ class PresetContent(Frozen):
 
 
 class SuiteContent(PresetContent):
-    """A suite: which methods, on which datasets, over which axes, and the tables wanted."""
+    """A suite: which methods, on which datasets, over which axes, and which tables are made."""
 
     include: str | tuple[str, ...] = ()
     """Suite files that this one builds on, relative to it; later ones win, and this one wins over all."""

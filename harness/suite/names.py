@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pydantic import BaseModel
 
 from harness.suite.axes import Ambiguous, Axis, locate, names_in
-from harness.suite.claim_language import parse, selected
+from harness.suite.claims import ClaimError, matching_cells
 from harness.suite.facts import Catalogue
 from harness.suite.fields import models_in, suggestion
 from harness.suite.nodes import Node, Problem, problem
@@ -33,7 +33,7 @@ def dataset_name(label: str, row: Node) -> Node:
 
 
 def check_names(suite: Suite, known: Catalogue) -> list[Problem]:
-    """Methods, datasets and shared settings that there are not."""
+    """Methods, datasets and shared settings that do not exist."""
     problems = []
     catalogue, datasets = known.methods, known.datasets
     rows = suite.root.entries.get("methods", _NOTHING).entries
@@ -53,10 +53,10 @@ def check_names(suite: Suite, known: Catalogue) -> list[Problem]:
             message = f"there is no dataset `{name.value}`; {suggestion(str(name.value), datasets)}"
             problems.append(problem(name, message))
     used = [str(method_name(label, row).value) for label, row in rows.items()]
-    mine = [catalogue[name].settings for name in used if name in catalogue]
-    if mine and not any(model.model_fields for model in mine):  # controls alone, whose suite may include a recipe
-        mine = [entry.settings for entry in catalogue.values()]
-    return problems + _check_shared_settings(suite, mine)
+    models = [catalogue[name].settings for name in used if name in catalogue]
+    if models and not any(model.model_fields for model in models):  # controls alone, whose suite may include a recipe
+        models = [entry.settings for entry in catalogue.values()]
+    return problems + _check_shared_settings(suite, models)
 
 
 def _check_shared_settings(suite: Suite, models: Sequence[type[BaseModel]]) -> list[Problem]:
@@ -65,8 +65,8 @@ def _check_shared_settings(suite: Suite, models: Sequence[type[BaseModel]]) -> l
         return []
     root = suite.root
     rows = [root.find(["defaults"]), root.find(["overrides"]), *root.entries.get("datasets", _NOTHING).entries.values()]
-    shared = [found for row in rows if row and (found := row.entries.get("settings"))]
-    return [found for settings in shared for found in _unknown_keys(settings, models)]
+    shared = [row.entries["settings"] for row in rows if row and "settings" in row.entries]
+    return [wrong for settings in shared for wrong in _unknown_keys(settings, models)]
 
 
 def _unknown_keys(settings: Node, models: Sequence[type[BaseModel]]) -> Iterator[Problem]:
@@ -82,31 +82,31 @@ def _unknown_keys(settings: Node, models: Sequence[type[BaseModel]]) -> Iterator
 
 def check_backbone(tree: Node, own: Collection[str]) -> list[Problem]:
     """What a cell's tree says of a user's own backbone that is of timm's ResNets alone."""
-    said = tree.entries["backbone"].entries
-    name = said["name"].value if said else None
+    backbone = tree.entries["backbone"].entries
+    name = backbone["name"].value if backbone else None
     if name not in own:
         return []
     neutral = {"stem": "standard", "width": None, "zero_init_last": False}
     return [
         problem(
-            said[key],
+            backbone[key],
             f"`{name}` is no ResNet of timm's, `{key}` does not apply to it; leave it out, or write "
             f"`{key}: {json.dumps(value).strip(chr(34))}`",
         )
         for key, value in neutral.items()
-        if said[key].value != value
+        if backbone[key].value != value
     ]
 
 
 def check_axes(axes: Iterable[Axis], used: Collection[str], pairings: Sequence[Pairing]) -> list[Problem]:
     """Axes (global, or one method's) that none of the pairings has."""
-    strangers = [axis for axis in axes if axis.name not in used]
-    if not pairings or not strangers:
+    unknown = [axis for axis in axes if axis.name not in used]
+    if not pairings or not unknown:
         return []
     known = list(dict.fromkeys(name for pairing in pairings for name in pairing.names()))
     alone = len({pairing.label for pairing in pairings}) == 1
     who = f"`{pairings[0].label}` has no" if alone else "no method in this suite has"
-    return [problem(axis.node, f"{who} `{axis.name}`; {suggestion(axis.name, known)}") for axis in strangers]
+    return [problem(axis.node, f"{who} `{axis.name}`; {suggestion(axis.name, known)}") for axis in unknown]
 
 
 def check_rules(
@@ -123,8 +123,8 @@ def check_rules(
         if name in ("method", "dataset", *axes):
             return
         try:
-            found = [locate(name, tree) for tree in trees]  # in all of them: in one it may be ambiguous
-            if not any(found):
+            places = [locate(name, tree) for tree in trees]  # in all of them: in one it may be ambiguous
+            if not any(places):
                 problems.append(problem(node, f"nothing in this suite is called `{name}`; {suggestion(name, known)}"))
         except Ambiguous as error:
             problems.append(problem(node, str(error)))
@@ -149,19 +149,23 @@ def check_rules(
 def check_claims(
     suite: Suite, datasets: Iterable[str], placed: Sequence[Placed], metrics: Collection[str]
 ) -> list[Problem]:
-    """Rows, metrics and datasets in claims that there are not.
+    """Rows, metrics and datasets in claims that do not exist.
 
     A selection of methods, and a field fixed on the command line, take rows away: claims about them are not testable.
     """
-    gone = suite.known_methods - {here.label for here in placed}
-    rows = list(dict.fromkeys([*(here.label for here in placed), *(here.row for here in placed)]))
+    removed = suite.known_methods - {cell.label for cell in placed}
+    rows = list(dict.fromkeys([*(cell.label for cell in placed), *(cell.row for cell in placed)]))
     places = [*dict.fromkeys([*sorted(suite.known_datasets), "every dataset"])]
     problems = []
-    for node in suite.root.entries.get("claims", _NOTHING).items:
-        claim = parse(str(node.value), metrics)
+    for node, written in zip(suite.root.entries.get("claims", _NOTHING).items, suite.content.claims, strict=True):
+        try:
+            claim = written.with_metric(metrics)
+        except ClaimError as error:
+            problems.append(problem(node, str(error)))
+            continue
         for name in claim.rows:
-            taken = suite.fixed or any(f"{name} ".startswith(f"{label} ") for label in gone)
-            if rows and not taken and not selected(name, placed):
+            taken = suite.fixed or any(f"{name} ".startswith(f"{label} ") for label in removed)
+            if rows and not taken and not matching_cells(name, placed):
                 problems.append(problem(node, f"there is no row `{name}`; {suggestion(name, rows, 'rows')}"))
         for name in claim.datasets:
             if name not in suite.known_datasets and name not in datasets:
@@ -182,9 +186,10 @@ def check_metrics(suite: Suite, metrics: Collection[str]) -> list[Problem]:
         named += [(str(node.value), node) for node in table.entries.get("metrics", _NOTHING).items]
         for reference in table.entries.get("references", _NOTHING).items:
             named += [(str(node.value), node) for key, node in reference.entries.items() if key == "metric"]
-    for node in suite.root.entries.get("claims", _NOTHING).items:
-        claim = parse(str(node.value), metrics)
-        if claim.kind not in ("collapses", "does not collapse", "earlier"):
+    for node, claim in zip(suite.root.entries.get("claims", _NOTHING).items, suite.content.claims, strict=True):
+        if claim.relation not in ("collapses", "does not collapse", "earlier") and not set(claim.datasets) & set(
+            metrics
+        ):
             named.append((claim.metric, node))
     metric = suite.root.find(["sweep", "metric"])
     named += [(str(metric.value), metric)] if metric is not None else []

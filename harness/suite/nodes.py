@@ -64,7 +64,7 @@ class Node:
 
 
 def plain(node: Node) -> Any:
-    """The value as plain Python, marks left behind."""
+    """The value as plain Python, without marks."""
     value = node.value
     if isinstance(value, dict):
         return {key: plain(entry) for key, entry in value.items()}
@@ -110,6 +110,17 @@ def merge(base: Node | None, top: Node) -> Node:
     return Node(entries, top.mark, top.path)
 
 
+def with_marks_of(value: object, node: Node) -> Node:
+    """Validated values as nodes, each with the mark of the node that it was validated from."""
+    if isinstance(value, dict):
+        entries = {key: with_marks_of(entry, node.entries.get(key, Node(None))) for key, entry in value.items()}
+        return Node(entries, node.mark, node.path)
+    if isinstance(value, list):
+        below = [*node.items, *[Node(None)] * len(value)]
+        return Node([with_marks_of(item, at) for item, at in zip(value, below, strict=False)], node.mark, node.path)
+    return Node(value, node.mark, node.path)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake of the user's: where, in which key, and what to do."""
@@ -126,10 +137,10 @@ class SuiteError(ValueError):
     """A suite that cannot be run as written. Its text has a line a problem: `file:line: key: what and what to do`."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        found = list(problems)
-        files = list(dict.fromkeys(here.mark.file for here in found))
-        found.sort(key=lambda here: (files.index(here.mark.file), here.mark.line, here.mark.column))
-        self.problems = tuple(dict.fromkeys(found))
+        mistakes = list(problems)
+        files = list(dict.fromkeys(mistake.mark.file for mistake in mistakes))
+        mistakes.sort(key=lambda m: (files.index(m.mark.file), m.mark.line, m.mark.column))
+        self.problems = tuple(dict.fromkeys(mistakes))
         super().__init__("\n".join(map(str, self.problems)))
 
 

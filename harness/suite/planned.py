@@ -55,14 +55,14 @@ class Placed:
             if key in self.axes:
                 return self.axes[key]
         path = locate(name, self._tree)
-        found = self._tree.find(path) if path else None
-        return plain(found) if found is not None else None
+        node = self._tree.find(path) if path else None
+        return plain(node) if node is not None else None
 
     def matches(self, rule: Mapping[str, Any]) -> bool:
         """Whether every key of the rule has the value, or one of the values, that the rule gives."""
         names = {"method": self.cell.method, "dataset": self.cell.dataset}  # a name will do for a label
-        for key, wanted in rule.items():
-            choices = wanted if isinstance(wanted, list | tuple) else [wanted]
+        for key, value in rule.items():
+            choices = value if isinstance(value, list | tuple) else [value]
             if self.value(key) not in choices and names.get(key, _ABSENT) not in choices:
                 return False
         return True

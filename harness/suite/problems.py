@@ -57,7 +57,7 @@ def _located(detail: ErrorDetails, model: type[BaseModel], root: Node, fallback:
             node, steps = inner, [*steps, step]
             trail.append(node)
     message = _message(detail, model, node, steps)
-    if node.mark is BUILT_IN:  # the nearest place around it that the user wrote
+    if node.mark is BUILT_IN:  # the nearest outer place that the user wrote
         written = [outer for outer in reversed(trail) if outer.mark is not BUILT_IN]
         place = written[0] if written else fallback or node
         name = ".".join(map(str, steps))

@@ -67,13 +67,13 @@ def _name_parts(properties: Schema, catalogue: Mapping[str, MethodLike], dataset
         by_label = {"if": {"not": {"required": ["method"]}}, "then": settings}
         named[name] = {"description": entry.summary, "anyOf": [{"allOf": [row, by_label]}, {"type": "null"}]}
     other = {"anyOf": [row, {"type": "null"}]}
-    said = properties["methods"].get("description", "")
+    described = properties["methods"].get("description", "")
     mapping = {"type": "object", "properties": named, "additionalProperties": other}
-    properties["methods"] = {"description": said, "anyOf": [mapping, labels]}
+    properties["methods"] = {"description": described, "anyOf": [mapping, labels]}
     entry_of = {"anyOf": [{"$ref": "#/$defs/DatasetRow"}, {"type": "null"}]}
-    said = properties["datasets"].get("description", "")
+    described = properties["datasets"].get("description", "")
     mapping = {"type": "object", "properties": dict.fromkeys(datasets, entry_of), "additionalProperties": entry_of}
-    properties["datasets"] = {"description": said, "anyOf": [mapping, labels]}
+    properties["datasets"] = {"description": described, "anyOf": [mapping, labels]}
     properties["axes"] = {"$ref": "#/$defs/Axes"}
 
 
@@ -97,8 +97,8 @@ def _name_probes(question: Schema, probes: Mapping[str, Schema], datasets: Mappi
     common["dataset"] = {"enum": [*datasets, None], "description": common["dataset"].get("description", "")}
     every: Schema = {}
     for settings in probes.values():
-        for key, said in settings.items():
-            every.setdefault(key, {"anyOf": []})["anyOf"].append(said)
+        for key, schema in settings.items():
+            every.setdefault(key, {"anyOf": []})["anyOf"].append(schema)
     question["allOf"] = [
         {
             "if": {"properties": {"probe": {"const": name}}, "required": ["probe"]},
@@ -114,7 +114,7 @@ _AS_IT_IS = ("if", "Reference", "SkipRule")  # conditions, and what is never mer
 
 
 def _lenient(schema: Any) -> Any:
-    """Whatever is merged over something below may be said in part: nothing is required of it, no branch is chosen."""
+    """What is merged over something below may be written in part: nothing is required, no branch is chosen."""
     if isinstance(schema, list):
         return [_lenient(item) for item in schema]
     if not isinstance(schema, dict):

@@ -1,6 +1,6 @@
 """A suite file and those it includes become one suite: layers, presets, selection. Reads suite files; plans nothing.
 
-Everything said in a file stays a node with its mark, so that whatever is found wrong later is found at its line.
+Everything said in a file stays a node with its mark, so that mistakes seen later are reported at its line.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def load_suite(path: Path | str, preset: str | None = None, settings: Sequence[s
         settings: `key=value` each, as given to `--set`; values are YAML.
 
     Raises:
-        SuiteError: with every problem found, located by file and line.
+        SuiteError: with every problem, located by file and line.
     """
     layers = _Layers()
     root = layers.load(Path(path), ())
@@ -92,7 +92,7 @@ def load_suite(path: Path | str, preset: str | None = None, settings: Sequence[s
 
 
 class _Layers:
-    """Puts files, and a preset, over each other; collects what is wrong on the way."""
+    """Lays files, and a preset, over each other; collects their problems."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -130,7 +130,7 @@ class _Layers:
         for section in LABELLED:
             for label, value in top.entries.get(section, _NOTHING).entries.items():
                 if value.value is None and (base is None or base.find([section, label]) is None):
-                    message = "nothing here to take out; write `{}` for an entry with nothing of its own"
+                    message = "there is nothing to take out; write `{}` for an entry with nothing of its own"
                     self.problems.append(problem(value, message))
             if section in entries:
                 entries[section] = _without_null(entries[section])

@@ -1,5 +1,5 @@
 """The winners as a suite: `best.yaml`, which runs as it is and includes nothing. Owns its text, and checks that the
-text means the cells that are meant. No torch, no Optuna.
+text stands for the winners' cells. No torch.
 """
 
 from __future__ import annotations
@@ -18,97 +18,116 @@ from harness.store.atomic import write_text
 from harness.suite.assemble import fields_without_use
 from harness.suite.expand import expand
 from harness.suite.facts import Catalogue, Facts
-from harness.suite.nodes import marked, plain
+from harness.suite.nodes import marked, merge, other_kind, plain
 from harness.suite.resolve import Pairing
-from harness.suite.row import RowFields
 from harness.suite.suite import Suite, load_suite
-from harness.sweep.rows import Row, final_seeds
+from harness.sweep.rows import SweepRow, final_seeds
 
 ABSENT = object()
+NOT_SWEPT = "not swept"
 
 
 @dataclass(frozen=True)
 class Winner:
-    """A row with the values that won; None where nothing was tuned, or no trial has ended."""
+    """A row with the values that won; none where nothing was tuned, or no trial has ended well."""
 
-    row: Row
-    values: Mapping[str, Any] | None
+    row: SweepRow
+    values: Mapping[str, Any]
     comment: str
-
-    def cell(self, seed: int) -> Cell:
-        """What it is judged by."""
-        return self.row.winner(self.values or {}, seed)
-
-    def fields(self, seed: int) -> RowFields:
-        """What a suite would have to say for that cell."""
-        return self.row.winner_fields(self.values or {}, seed)
 
 
 def write_best(path: Path, suite: Suite, winners: Sequence[Winner], catalogue: Catalogue, facts: Facts) -> Path:
-    """Write the winners' suite, with every field that is not the harness's own default."""
+    """Write the winners' suite: the suite's own text, and in each row what its winner has otherwise."""
     assert suite.content.sweep is not None
     seeds = final_seeds(suite.content.sweep)
-    text = _text(path, suite, winners, seeds, catalogue)
+    content = _content(path, suite, winners, seeds, catalogue)
+    text = _header(path, suite, winners) + _yaml({key: value for key, value in content.items() if value})
     _check(text, path, winners, seeds, catalogue, facts)
     write_text(path, text)
     return path
 
 
-def _text(path: Path, suite: Suite, winners: Sequence[Winner], seeds: Sequence[int], catalogue: Catalogue) -> str:
-    needed = {(w.row.name, w.row.dataset): _needed(path, suite, w, seeds[0], catalogue) for w in winners}
-    shared = _defaults(needed, winners)
+def _content(
+    path: Path, suite: Suite, winners: Sequence[Winner], seeds: Sequence[int], catalogue: Catalogue
+) -> dict[str, Any]:
+    said = plain(suite.root)
     labels = dict.fromkeys(winner.row.dataset for winner in winners)
-    of_dataset = {
-        label: _common([fields for (_, dataset), fields in needed.items() if dataset == label], only=("dataset",))
-        for label in labels
-    }
-    methods: dict[str, Any] = {}
-    for winner in winners:
-        row = winner.row
-        below = _merged(shared, of_dataset[row.dataset])
-        own = _without(needed[row.name, row.dataset], below)
-        entry = methods.setdefault(row.name, {"method": row.entry.name})
-        if len(labels) == 1:
-            entry |= own
-        else:
-            entry.setdefault("datasets", {})[row.dataset] = own
+    methods = {w.row.name: {"method": w.row.entry.name, **_own(said, w.row)} for w in winners}
+    table = suite.content.tables[0] if suite.content.tables else None
+    pairs = {(winner.row.name, winner.row.dataset) for winner in winners}
+    absent = [(name, label) for name in methods for label in labels if (name, label) not in pairs]
     content = {
         "title": f"{suite.title}, tuned",
         "extensions": [os.path.relpath(file, path.parent) for file in suite.extensions],
-        "defaults": shared,
-        "datasets": of_dataset,
+        "defaults": _final(said.get("defaults", {})),
+        "datasets": {label: _final(said["datasets"][label]) for label in labels},
         "methods": methods,
         "axes": {"seeds": list(seeds)},
+        "skip": [{"method": name, "dataset": label, "reason": NOT_SWEPT} for name, label in absent],
         "collapse": suite.content.collapse.model_dump(mode="json", exclude_defaults=True),
-        "tables": [_table(suite)],
+        "tables": [{"title": "Tuned", **({"metrics": list(table.metrics), "cost": list(table.cost)} if table else {})}],
     }
-    return _header(path, suite, winners) + _yaml({key: value for key, value in content.items() if value})
+    before = Suite(suite.path, None, suite.content, marked(content), (), (), frozenset())
+    for winner in winners:
+        row, entry = winner.row, methods[winner.row.name]
+        changes = (
+            {"datasets": {row.dataset: changed}} if (changed := _changes(before, winner, seeds[0], catalogue)) else {}
+        )
+        methods[row.name] = plain(merge(marked(entry), marked(changes if len(labels) > 1 else changed)))
+    relative: dict[str, Any] = _weights_from(content, path.parent)
+    return relative
 
 
-def _needed(path: Path, suite: Suite, winner: Winner, seed: int, catalogue: Catalogue) -> dict[str, Any]:
-    """Fields of the winner that are not what a suite of two names would give."""
+def _own(said: Mapping[str, Any], row: SweepRow) -> dict[str, Any]:
+    """What the suite says of a row's method, without its axes."""
+    own = said["methods"][row.placed.label]
+    datasets = {label: _final(overrides or {}) for label, overrides in own.get("datasets", {}).items()}
+    own = {key: value for key, value in _final(own).items() if key not in ("axes", "datasets", "method")}
+    return {**own, **({"datasets": datasets} if datasets else {})}
+
+
+def _final(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides without what final cells have otherwise: all training images, no monitors, the test split."""
+    final = {key: value for key, value in overrides.items() if key not in ("split", "monitors", "seed")}
+    if isinstance(final.get("dataset"), dict):
+        final["dataset"] = {k: v for k, v in final["dataset"].items() if k != "validation_fraction"}
+    return {key: value for key, value in final.items() if value != {} or key in ("settings", "evaluations")}
+
+
+def _changes(suite: Suite, winner: Winner, seed: int, catalogue: Catalogue) -> dict[str, Any]:
+    """Fields of the winner that are not what the suite gives its row by itself."""
     row = winner.row
-    method, dataset = row.entry, row.placed.fields.dataset.name
-    bare = Suite(suite.path, None, suite.content, marked({}), (), (), frozenset())
-    default = plain(Pairing(bare, method.name, method, dataset, catalogue.datasets[dataset], catalogue.probes).tree)
-    wanted = winner.fields(seed).model_dump(mode="json", exclude={"method", "seed"})
-    fields = {key: value for key, value in wanted.items() if key not in fields_without_use(method)}
-    changed = _without(fields, default)
-    taken_out = {label: None for label in default["evaluations"] if label not in wanted["evaluations"]}
-    if taken_out:
-        changed["evaluations"] = {**taken_out, **changed.get("evaluations", {})}
-    weights = changed.get("backbone", {}).get("weights")
-    if weights is not None:
-        changed["backbone"]["weights"] = os.path.relpath(weights, path.parent)
-    if row.dataset != dataset:
-        changed["dataset"] = {"name": dataset, **changed.get("dataset", {})}
+    info = catalogue.datasets[row.placed.fields.dataset.name]
+    given = plain(Pairing(suite, row.name, row.entry, row.dataset, info, catalogue.probes).tree)
+    fields = row.winner_fields(winner.values, seed).model_dump(mode="json", exclude={"method", "seed"})
+    changed = _difference({k: v for k, v in fields.items() if k not in fields_without_use(row.entry)}, given)
+    removed = {label: None for label in given["evaluations"] if label not in fields["evaluations"]}
+    return {**changed, **({"evaluations": {**removed, **changed.get("evaluations", {})}} if removed else {})}
+
+
+def _difference(tree: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a tree says that is not given already. A mapping of another `kind` or `probe` is replaced as a whole."""
+    changed: dict[str, Any] = {}
+    for key, value in tree.items():
+        below = given.get(key, ABSENT)
+        if isinstance(value, dict) and isinstance(below, dict) and not other_kind(marked(below), marked(value)):
+            inner = _difference(value, below)
+            changed |= {key: inner} if inner else {}
+        elif value != below:
+            changed[key] = value
     return changed
 
 
-def _table(suite: Suite) -> dict[str, Any]:
-    """One table, of the metrics and costs that the suite's first one has."""
-    first = suite.content.tables[0] if suite.content.tables else None
-    return {"title": "Tuned", **({"metrics": list(first.metrics), "cost": list(first.cost)} if first else {})}
+def _weights_from(tree: Any, directory: Path, within: str = "") -> Any:
+    """The tree with every file of weights named from a directory."""
+    if not isinstance(tree, dict):
+        return tree
+    return {
+        key: os.path.relpath(value, directory)
+        if (within, key) == ("backbone", "weights") and isinstance(value, str)
+        else _weights_from(value, directory, key)
+        for key, value in tree.items()
+    }
 
 
 def _header(path: Path, suite: Suite, winners: Sequence[Winner]) -> str:
@@ -143,65 +162,13 @@ def _check(
         expansion = expand(load_suite(draft), catalogue, facts)
     finally:
         draft.unlink(missing_ok=True)
-    meant = {_meaning(w.row.name, w.row.dataset, w.cell(seed)) for w in winners for seed in seeds}
-    found = {_meaning(p.label, p.dataset, p.cell) for p in [*expansion.planned, *expansion.skipped]}
-    assert found == meant, f"best.yaml would run other cells: {found ^ meant}"
+    expected = {_identity(w.row.name, w.row.dataset, w.row.winner(w.values, seed)) for w in winners for seed in seeds}
+    meant = [*expansion.planned, *(skipped for skipped in expansion.skipped if skipped.reason != NOT_SWEPT)]
+    written = {_identity(p.label, p.dataset, p.cell) for p in meant}
+    assert written == expected, f"best.yaml would run other cells: {written ^ expected}"
 
 
-def _meaning(row: str, dataset: str, cell: Cell) -> tuple[Any, ...]:
-    """What a cell is in a suite's tables: where it stands, its encoder, and what its metrics are of."""
+def _identity(row: str, dataset: str, cell: Cell) -> tuple[Any, ...]:
+    """What a cell is in a suite's tables: its place, its encoder, and what its metrics are of."""
     evaluations = frozenset((label, evaluation.id) for label, evaluation in cell.evaluations.items())
     return row, dataset, cell.seed, cell.pretraining.id, evaluations, frozenset(cell.monitors)
-
-
-def _defaults(needed: Mapping[tuple[str, str], Mapping[str, Any]], winners: Sequence[Winner]) -> dict[str, Any]:
-    """What all rows say alike of the fields that they use; settings and the dataset stay with their rows."""
-    shared: dict[str, Any] = {}
-    for key in dict.fromkeys(key for fields in needed.values() for key in fields):
-        users = [w.row for w in winners if key not in fields_without_use(w.row.entry)]
-        if key not in ("settings", "dataset"):
-            shared |= _common([needed[row.name, row.dataset] for row in users], only=(key,))
-    return shared
-
-
-def _common(trees: Sequence[Mapping[str, Any]], only: Sequence[str] = ()) -> dict[str, Any]:
-    """What all the trees say alike, mappings compared deeply."""
-    shared: dict[str, Any] = {}
-    for key, value in trees[0].items():
-        others = [tree.get(key, ABSENT) for tree in trees[1:]]
-        if only and key not in only:
-            continue
-        if all(isinstance(other, dict) and _alike(value, other) for other in [value, *others]):
-            inner = _common([value, *others])
-            if inner:
-                shared[key] = inner
-        elif all(other == value for other in others):
-            shared[key] = value
-    return shared
-
-
-def _without(tree: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
-    """What a tree says that is not below it already. A mapping of another `kind` or `probe` is replaced as a whole."""
-    left: dict[str, Any] = {}
-    for key, value in tree.items():
-        under = below.get(key, ABSENT)
-        if isinstance(value, dict) and isinstance(under, dict) and _alike(value, under):
-            inner = _without(value, under)
-            if inner:
-                left[key] = inner
-        elif value != under:
-            left[key] = value
-    return left
-
-
-def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether both are of one `kind` of part and one `probe`, so that they are laid over each other key by key."""
-    return all(one.get(key) == other.get(key) for key in ("kind", "probe"))
-
-
-def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in top.items():
-        under = merged.get(key)
-        merged[key] = _merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
-    return merged

@@ -12,18 +12,16 @@ from harness.store.provenance import Code
 from harness.store.store import Store
 from harness.suite.facts import Catalogue, Facts
 from harness.suite.suite import Suite
-from harness.sweep import best, ledger, pictures, report
-from harness.sweep.progress import best as best_trial
-from harness.sweep.report import Found
-from harness.sweep.rows import Row
-from harness.sweep.trials import Trials
+from harness.sweep import best, frames, pictures, report
+from harness.sweep.rows import SweepRow
+from harness.sweep.trials import RowStudy, StudyResult
 
 
 def write_outputs(
     directory: Path,
     suite: Suite,
-    rows: Sequence[Row],
-    studies: Sequence[Trials],
+    rows: Sequence[SweepRow],
+    studies: Sequence[RowStudy],
     catalogue: Catalogue,
     facts: Facts,
     store: Store,
@@ -38,29 +36,28 @@ def write_outputs(
     assert spec is not None
     metrics = {name: metric for row in rows for name, metric in row.metrics.items()}
     score = headings(metrics).get(spec.metric, spec.metric)
-    found = [Found(study.row, study.all(), study.budget) for study in studies]
+    results = [study.result() for study in studies]
     untuned = [row for row in rows if not row.tuned]
-    paths = [ledger.write_trials(directory, [here.trials for here in found])]
+    paths = [frames.write_trials(directory, studies)]
     drawn: dict[str, list[Path]] = {}
     if importlib.util.find_spec("matplotlib") is not None:
         from harness.sweep.plots import write_plots
 
-        drawn = write_plots(directory / pictures.DIRECTORY, found, score)
-    results = [read_cell(store, trial.cell) for here in found for trial in here.trials if trial.ended]
-    stale = sum(result is not None and result.stale(code) is not None for result in results)
-    paths.append(report.write_report(directory / report.FILE, suite.title, spec, score, found, untuned, drawn, stale))
-    winners = [_winner(row, found) for row in rows]
+        drawn = write_plots(directory / pictures.DIRECTORY, results, score)
+    cells = [read_cell(store, trial.cell) for result in results for trial in result.trials if trial.ended]
+    stale = sum(cell is not None and cell.stale(code) is not None for cell in cells)
+    paths.append(report.write_report(directory / report.FILE, suite.title, spec, score, results, untuned, drawn, stale))
+    by_row = {id(result.row): result for result in results}
+    winners = [_winner(row, by_row.get(id(row))) for row in rows]
     paths.append(best.write_best(directory / pictures.BEST, suite, winners, catalogue, facts))
     return [*paths, *(file for files in drawn.values() for file in files)]
 
 
-def _winner(row: Row, found: Sequence[Found]) -> best.Winner:
-    here = next((here for here in found if here.row is row), None)
-    if here is None:
-        return best.Winner(row, None, "nothing to tune" if not row.tuned else "not swept")
-    leader = best_trial(here.trials)
-    ended = sum(trial.ended for trial in here.trials)
-    if leader is None or leader.value is None:
-        return best.Winner(row, None, f"as the suite has it: none of {ended} trials ended well")
-    score = f"{row.metric.said(leader.value)} on validation, the best of {ended} trials"
-    return best.Winner(row, leader.values, f"{row.text(leader.values)}: {score}")
+def _winner(row: SweepRow, result: StudyResult | None) -> best.Winner:
+    if result is None:
+        return best.Winner(row, {}, "nothing to tune" if not row.tuned else "not swept")
+    trial = result.best
+    if trial is None or trial.value is None:
+        return best.Winner(row, {}, f"as the suite has it: none of {result.ended} trials ended well")
+    score = f"{row.metric.said(trial.value)} on validation, the best of {result.ended} trials"
+    return best.Winner(row, trial.values, f"{row.text(trial.values)}: {score}")

@@ -14,22 +14,21 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from optuna.distributions import CategoricalDistribution
 
 from harness.analysis.figures.style import COLLAPSED, COLOURS, CONTROL, panels, plain, save
 from harness.suite.planned import shown
-from harness.sweep.importance import importances
 from harness.sweep.pictures import HEADINGS
-from harness.sweep.progress import best
-from harness.sweep.report import Found
-from harness.sweep.space import Options, Range, Setting
-from harness.sweep.trials import Trial
+from harness.sweep.report import importances
+from harness.sweep.space import Setting
+from harness.sweep.trials import StudyResult, Trial
 
 COLUMNS = 3
 RESOLUTION = 60  # of a heat map, in each direction that is a range
 NEIGHBOURS_LENGTH = 0.08  # of the side of a heat map: how far a trial's value is smeared
 
 
-def write_plots(directory: Path, found: Sequence[Found], score: str) -> dict[str, list[Path]]:
+def write_plots(directory: Path, found: Sequence[StudyResult], score: str) -> dict[str, list[Path]]:
     """Write every picture that there is something for, as PNG and SVG; heading -> the PNGs.
 
     Args:
@@ -45,7 +44,7 @@ def write_plots(directory: Path, found: Sequence[Found], score: str) -> dict[str
     return {HEADINGS[name]: files for name, files in pictures.items() if files}
 
 
-def _history(stem: Path, found: Sequence[Found], score: str) -> list[Path]:
+def _history(stem: Path, found: Sequence[StudyResult], score: str) -> list[Path]:
     if not found:
         return []
     figure, axes = _panels("Every trial, and the best so far", len(found))
@@ -65,11 +64,11 @@ def _history(stem: Path, found: Sequence[Found], score: str) -> list[Path]:
 
 def _mark_ended_early(axis: Axes, trials: Sequence[Trial]) -> None:
     for state, colour in (("pruned", CONTROL), ("failed", COLLAPSED)):
-        places = [trial.index for trial in trials if trial.state == state]
+        places = [trial.index for trial in trials if trial.outcome == state]
         axis.plot(places, [0.02] * len(places), "x", color=colour, markersize=4, transform=axis.get_xaxis_transform())
 
 
-def _landscapes(stem: Path, found: Sequence[Found], score: str) -> list[Path]:
+def _landscapes(stem: Path, found: Sequence[StudyResult], score: str) -> list[Path]:
     """The first two numeric settings of each row that has two."""
     drawn = [(here, pair) for here in found if (pair := _pair(here)) is not None]
     if not drawn:
@@ -77,7 +76,7 @@ def _landscapes(stem: Path, found: Sequence[Found], score: str) -> list[Path]:
     figure, axes = _panels("Validation score over two settings, smeared between the trials (points)", len(drawn))
     for axis, (here, (across, up)) in zip(axes, drawn, strict=False):
         done = [trial for trial in here.trials if trial.value is not None]
-        x, y = (np.array([_place(s, t.values[s.name]) for t in done]) for s in (across, up))
+        x, y = (np.array([s.position(t.values[s.name]) for t in done]) for s in (across, up))
         values = np.array([trial.value for trial in done], dtype=float)
         sign, colours = here.row.metric.sign, "viridis" if here.row.metric.higher_is_better else "viridis_r"
         low, high = _limits(sign * values)
@@ -86,9 +85,9 @@ def _landscapes(stem: Path, found: Sequence[Found], score: str) -> list[Path]:
         grid = _smeared(x, y, values, columns, rows)
         axis.pcolormesh(columns, rows, grid, cmap=colours, norm=norm, shading="nearest", rasterized=True)
         axis.scatter(x, y, c=values, cmap=colours, norm=norm, s=22, edgecolors="white", linewidths=0.7)
-        leader = best(done)
+        leader = here.best
         assert leader is not None
-        peak = [_place(s, leader.values[s.name]) for s in (across, up)]
+        peak = [s.position(leader.values[s.name]) for s in (across, up)]
         axis.plot(*peak, marker="*", color=COLLAPSED, markersize=11, markeredgecolor="white", clip_on=False)
         _label(axis, across, "x")
         _label(axis, up, "y")
@@ -115,7 +114,7 @@ def _smeared(x: Any, y: Any, values: Any, columns: Any, rows: Any) -> npt.NDArra
     return np.asarray((weights * values).sum(-1) / weights.sum(-1), dtype=np.float64)
 
 
-def _slices(stem: Path, found: Sequence[Found], score: str) -> list[Path]:
+def _slices(stem: Path, found: Sequence[StudyResult], score: str) -> list[Path]:
     """Every setting of every row alone."""
     shown_ = [(here, s) for here in found for s in here.row.space.settings if _varies(s)]
     if not shown_:
@@ -123,7 +122,7 @@ def _slices(stem: Path, found: Sequence[Found], score: str) -> list[Path]:
     figure, axes = _panels("Score by each setting, whatever the others were", len(shown_))
     for axis, (here, setting) in zip(axes, shown_, strict=False):
         done = [trial for trial in here.trials if trial.value is not None]
-        places = [_place(setting, trial.values[setting.name]) for trial in done]
+        places = [setting.position(trial.values[setting.name]) for trial in done]
         order = [trial.index for trial in done]
         axis.scatter(places, [t.value or 0.0 for t in done], c=order, cmap="Blues", vmin=-len(order), s=16)
         _label(axis, setting, "x")
@@ -133,8 +132,8 @@ def _slices(stem: Path, found: Sequence[Found], score: str) -> list[Path]:
     return save(figure, stem)[:1]
 
 
-def _bars(stem: Path, found: Sequence[Found]) -> list[Path]:
-    shares = [(here.row.title, importances(here.row, here.trials)) for here in found]
+def _bars(stem: Path, found: Sequence[StudyResult]) -> list[Path]:
+    shares = [(here.row.title, importances(here)) for here in found]
     shares = [(title, of_row) for title, of_row in shares if len(of_row) > 1]
     if not shares:
         return []
@@ -160,44 +159,35 @@ def _panels(title: str, count: int) -> tuple[Any, list[Axes]]:
 
 
 def _varies(setting: Setting) -> bool:
-    return isinstance(setting.domain, Range) or len(setting.domain.values) > 1
+    return not setting.distribution.single()
 
 
-def _pair(here: Found) -> tuple[Setting, Setting] | None:
-    numeric = [s for s in here.row.space.settings if _varies(s) and (isinstance(s.domain, Range) or s.domain.ordered)]
-    numeric.sort(key=lambda setting: isinstance(setting.domain, Options))  # a range goes across
+def _pair(here: StudyResult) -> tuple[Setting, Setting] | None:
+    numeric = [s for s in here.row.space.settings if _varies(s) and s.numeric]
+    numeric.sort(key=lambda setting: setting.choices is not None)  # a range goes across
     return (numeric[0], numeric[1]) if len(numeric) > 1 else None
-
-
-def _place(setting: Setting, value: Any) -> float:
-    """Where a value is drawn: in [0, 1]."""
-    if isinstance(setting.domain, Range):
-        return setting.domain.place(value)
-    count = len(setting.domain.values)
-    return setting.domain.values.index(value) / max(count - 1, 1)
 
 
 def _ticks(setting: Setting) -> npt.NDArray[np.float64]:
     """Places at which a heat map has a colour: each choice, or finely along a range."""
-    count = len(setting.domain.values) if isinstance(setting.domain, Options) else RESOLUTION
-    return np.linspace(0.0, 1.0, count)
+    return np.linspace(0.0, 1.0, RESOLUTION if setting.choices is None else len(setting.choices))
 
 
 def _label(axis: Axes, setting: Setting, which: str) -> None:
     """Ticks that say values."""
-    domain = setting.domain
-    if isinstance(domain, Options):
-        places, texts = [_place(setting, value) for value in domain.values], [shown(value) for value in domain.values]
+    limits = setting.distribution
+    if isinstance(limits, CategoricalDistribution):
+        marks: list[Any] = list(limits.choices)
+        texts = [shown(mark) for mark in marks]
     else:
-        marks = _decades(domain) if domain.log else list(np.linspace(domain.low, domain.high, 4))
-        places, texts = [domain.place(mark) for mark in marks], [f"{mark:.3g}" for mark in marks]
-    getattr(axis, f"set_{which}ticks")(places, texts)
-    getattr(axis, f"set_{which}label")(setting.name)
-    if isinstance(domain, Range):
+        marks = _decades(limits.low, limits.high) if limits.log else list(np.linspace(limits.low, limits.high, 4))
+        texts = [f"{mark:.3g}" for mark in marks]
         getattr(axis, f"set_{which}lim")(-0.02, 1.02)
+    getattr(axis, f"set_{which}ticks")([setting.position(mark) for mark in marks], texts)
+    getattr(axis, f"set_{which}label")(setting.name)
 
 
-def _decades(domain: Range) -> list[float]:
+def _decades(low: float, high: float) -> list[float]:
     """Powers of ten inside a range, and its ends where there are fewer than two."""
-    powers = [10.0**p for p in range(math.ceil(math.log10(domain.low)), math.floor(math.log10(domain.high)) + 1)]
-    return powers if len(powers) > 1 else [domain.low, *powers, domain.high]
+    powers = [10.0**p for p in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
+    return powers if len(powers) > 1 else [low, *powers, high]

@@ -1,5 +1,5 @@
 """What a sweep's trials are stopped early by: the readings of a cell's curve, and the rule that goes with its job.
-Decides nothing: `harness.engines.pruning` does, where the trial runs."""
+`harness.engines.pruning` decides by it, where the trial runs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from harness.engines.pruning import EarlierTrial, PruneRule
 from harness.spec.models import Cell
 from harness.store.records import CurvePoint
 from harness.suite.search import SweepSpec
-from harness.sweep.rows import curve_of
+from harness.sweep.rows import pruning_monitor
 
 
-def readings(cell: Cell, curve: Sequence[CurvePoint]) -> dict[int, float]:
-    """By epoch, the accuracies on a curve."""
-    read = curve_of(cell)
-    return {point.epoch: point.values[read[0]] for point in curve if read and read[0] in point.values}
+def curve_readings(cell: Cell, curve: Sequence[CurvePoint]) -> dict[int, float]:
+    """By epoch, the accuracies on a curve that pruning reads."""
+    monitor = pruning_monitor(cell)
+    return {point.epoch: point.values[monitor[0]] for point in curve if monitor and monitor[0] in point.values}
 
 
 def prune_rule(spec: SweepSpec, cell: Cell, study: str, index: int, trials: Sequence[FrozenTrial]) -> PruneRule | None:
@@ -29,13 +29,13 @@ def prune_rule(spec: SweepSpec, cell: Cell, study: str, index: int, trials: Sequ
     """
     if spec.pruner == "none":
         return None
-    read = curve_of(cell)
-    assert read is not None, "a sweep that prunes is refused where there is no such monitor"
+    monitored = pruning_monitor(cell)
+    assert monitored is not None, "a sweep that prunes is refused where there is no such monitor"
     assert cell.training is not None, "what is not trained has no curve"
-    name, monitor = read
+    reading, monitor = monitored
     return PruneRule(
         pruner=spec.pruner,
-        reading=name,
+        reading=reading,
         every_epochs=monitor.every_epochs,
         epochs=cell.training.epochs,
         study=study,
@@ -46,5 +46,5 @@ def prune_rule(spec: SweepSpec, cell: Cell, study: str, index: int, trials: Sequ
 def _earlier(trial: FrozenTrial) -> EarlierTrial:
     if not trial.state.is_finished():
         return EarlierTrial(state="running")
-    read = {epoch: value for epoch, value in trial.intermediate_values.items() if math.isfinite(value)}
-    return EarlierTrial.model_validate({"state": trial.state.name.lower(), "value": trial.value, "readings": read})
+    readings = {epoch: value for epoch, value in trial.intermediate_values.items() if math.isfinite(value)}
+    return EarlierTrial.model_validate({"state": trial.state.name.lower(), "value": trial.value, "readings": readings})

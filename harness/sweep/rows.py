@@ -1,4 +1,4 @@
-"""What a sweep tunes: the rows of a suite, each with its space, its trials' cells and its winner's. No torch or Optuna.
+"""What a sweep tunes: the rows of a suite, each with its space, its trials' cells and its winner's. No torch.
 
 Owns what differs between a trial and a final cell: trials are scored on a validation split carved from the training
 images, with one seed; winners train on all of them, with other seeds and without monitors, and see the test split once.
@@ -16,17 +16,17 @@ from pydantic import ValidationError
 
 from harness.spec.identity import identity_of
 from harness.spec.metric import Metric
-from harness.spec.models import Cell, Monitor, Question
+from harness.spec.models import Cell, Monitor
 from harness.suite.assemble import assemble, cannot_run
 from harness.suite.axes import Path
 from harness.suite.facts import Catalogue, Facts, MethodLike
 from harness.suite.planned import Placed, shown
 from harness.suite.row import RowFields
 from harness.suite.search import SweepSpec
-from harness.sweep.space import Options, Space, Values
+from harness.sweep.space import Space, Values
 
 VALIDATION_FRACTION = 0.1  # of the labelled training images, where the suite says none
-FOLLOW = ("pretraining", "precision", "seed")  # of a question, what its row says already
+SAID_BY_THE_ROW = ("pretraining", "precision", "seed")  # fields of a question that its row has too
 
 
 class SweepError(ValueError):
@@ -34,7 +34,7 @@ class SweepError(ValueError):
 
 
 @dataclass(frozen=True)
-class Row:
+class SweepRow:
     """One row of the suite on one dataset: what one study tunes."""
 
     placed: Placed
@@ -48,8 +48,8 @@ class Row:
     """Why not, where the suite says so."""
     seed: int
     """Of every trial."""
-    judged_by: str
-    """The metric that the sweep is about."""
+    metric_name: str
+    """Of the metric that the sweep optimises."""
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class Row:
     @property
     def tuned(self) -> bool:
         """Whether there is anything to choose."""
-        return any(not isinstance(s.domain, Options) or len(s.domain.values) > 1 for s in self.space.settings)
+        return any(not setting.distribution.single() for setting in self.space.settings)
 
     @property
     def entry(self) -> MethodLike:
@@ -81,46 +81,49 @@ class Row:
         """Whether a dataset that its trials read is not on this machine."""
         cell = self.placed.cell
         sources = [cell.pretraining.source] if cell.pretraining.source else []
-        sources += [part for q in _asked(cell) for part in (q.train, q.scored)]
+        questions = [*cell.evaluations.values(), *cell.monitors.values()]
+        sources += [part for question in questions for part in (question.train, question.scored)]
         return not all(self.facts.dataset(name).here for name in {source.name for source in sources})
 
     @property
     def metrics(self) -> dict[str, Metric]:
         """Every metric that its evaluations give."""
-        found = {}
+        metrics = {}
         for label, question in self.placed.cell.evaluations.items():
             probe = self.catalogue.probes[question.probe]
             classes = self.facts.dataset(question.train.name).classes
             for metric in probe.all_metrics(probe.settings.model_validate(question.settings), classes):
-                found[f"{label}_{metric.name}"] = metric
-        return found
+                metrics[f"{label}_{metric.name}"] = metric
+        return metrics
 
     @cached_property
     def metric(self) -> Metric:
-        """What its trials are judged by: unit and direction."""
-        return self.metrics.get(self.judged_by, Metric("unknown", self.judged_by))
+        """The metric that the sweep optimises: unit and direction."""
+        return self.metrics.get(self.metric_name, Metric("unknown", self.metric_name))
 
     def trial(self, values: Values) -> Cell:
         """The cell of one point. ValidationError where there can be none."""
-        return self._assembled(self.trial_fields(values))
+        return assemble(self.trial_fields(values), self.catalogue, self.facts)
 
     def trial_fields(self, values: Values) -> RowFields:
         """What a suite would have to say for that cell."""
         return self._with(values, fields_of_trials(self.placed.fields, self.seed))
 
     def winner(self, values: Values, seed: int) -> Cell:
-        """The cell that a point is finally judged by."""
-        return self._assembled(self.winner_fields(values, seed))
+        """The cell of the final score of a point."""
+        return assemble(self.winner_fields(values, seed), self.catalogue, self.facts)
 
     def winner_fields(self, values: Values, seed: int) -> RowFields:
         """What a suite would have to say for that cell."""
         return self._with(values, fields_of_finals(self.placed.fields, seed))
 
     def refusal(self, values: Values) -> str | None:
-        """Why a point cannot be tried; None if nothing is known against it."""
+        """Why a point cannot be run; None if nothing is known against it."""
+        if self.space.combinations and not self.space.allows(values):
+            return "its choices do not go together"
         try:
             fields = self.trial_fields(values)
-            return cannot_run(fields, self._assembled(fields), self.catalogue, self.facts)
+            return cannot_run(fields, assemble(fields, self.catalogue, self.facts), self.catalogue, self.facts)
         except ValidationError as error:
             return first_error(error)
 
@@ -131,17 +134,14 @@ class Row:
     def record(self) -> dict[str, Any]:
         """What the study's trials have in common; a study with another record is another search."""
         fields = fields_of_trials(self.placed.fields, self.seed)
-        cell = _content(self._assembled(fields), fields)
+        cell = _content(assemble(fields, self.catalogue, self.facts), fields)
         for setting in self.space.settings:
-            _take(cell, setting.path)
-        return {"space": self.space.record(), "cell": cell}
+            _remove(cell, setting.path)
+        return {"space": {setting.name: setting.record() for setting in self.space.settings}, "cell": cell}
 
     def _with(self, values: Values, fields: RowFields) -> RowFields:
         paths = {setting.name: setting.path for setting in self.space.settings}
         return with_values(fields, self.entry, {paths[name]: value for name, value in values.items()})
-
-    def _assembled(self, fields: RowFields) -> Cell:
-        return assemble(fields, self.catalogue, self.facts)
 
 
 def fields_of_trials(fields: RowFields, seed: int) -> RowFields:
@@ -157,7 +157,7 @@ def fields_of_finals(fields: RowFields, seed: int) -> RowFields:
     return fields.model_copy(update={"dataset": dataset, "split": "test", "monitors": {}, "seed": seed})
 
 
-def curve_of(cell: Cell) -> tuple[str, Monitor] | None:
+def pruning_monitor(cell: Cell) -> tuple[str, Monitor] | None:
     """What pruning reads: an accuracy, as points of the curve name it, and the monitor that gives it, the first whose
     probe is `knn`; None where there is none."""
     return next(((f"{label}_top1", asked) for label, asked in cell.monitors.items() if asked.probe == "knn"), None)
@@ -187,25 +187,21 @@ def first_error(error: ValidationError) -> str:
     return str(detail.get("ctx", {}).get("error") or detail["msg"].removeprefix("Input "))
 
 
-def _asked(cell: Cell) -> list[Question]:
-    return [*cell.evaluations.values(), *cell.monitors.values()]
-
-
 def _content(cell: Cell, fields: RowFields) -> dict[str, Any]:
-    """A trial's cell by the words of a suite, of its data and weights only the content: where they are found, and
-    fields that results of before do not know, make no other search."""
+    """A trial's cell in the words of a suite, with its data and weights by content only: a new path, or a field that
+    older results lack, makes no other search."""
     content: dict[str, Any] = identity_of(cell.pretraining)
     content |= content.pop("training") or {}
     content |= {"precision": fields.precision, "seed": fields.seed}
     for part, questions in (("evaluations", cell.evaluations), ("monitors", cell.monitors)):
         content[part] = {
-            label: {key: value for key, value in identity_of(question).items() if key not in FOLLOW}
+            label: {key: value for key, value in identity_of(question).items() if key not in SAID_BY_THE_ROW}
             for label, question in questions.items()
         }
     return content
 
 
-def _take(fields: dict[str, Any], path: Path) -> None:
+def _remove(fields: dict[str, Any], path: Path) -> None:
     """Remove a field, if it is there."""
     for step in path[:-1]:
         fields = fields.get(step) or {}

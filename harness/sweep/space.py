@@ -1,110 +1,30 @@
-"""Where a sweep looks: the settings of one row, which combinations are possible, how a sampler chooses among them.
+"""The settings of one row that a sweep searches, as Optuna's distributions, and the points of them that can be run.
 
-Only possible points are ever proposed (`possible.py` says which those are). Knows the samplers' way of asking
-(`suggest_...`), not Optuna itself; no torch.
+Choices are enumerated, and what a condition or the cell refuses is left out. No torch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice, product
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from harness.suite.axes import Path
 from harness.suite.planned import shown
 
-DIGITS = 4  # significant ones of a value from a range: what a reader can write down
-EDGE = 0.05  # of a range's length
+SIGNIFICANT_DIGITS = 4  # of a value from a range: what a reader can write down
+EDGE_SHARE = 0.05  # of a range's length
+MAX_CHECKED = 2000  # combinations that the cell is asked about here; any further one is when it is proposed
+MAX_COMBINATIONS = 100_000
 
 Values = Mapping[str, Any]
 """Setting, as the suite calls it -> value."""
-
-
-class Suggests(Protocol):
-    """What a sampler answers (`optuna.trial.Trial`)."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
-    def suggest_categorical(self, name: str, choices: Sequence[str]) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Range:
-    """From `low` to `high`, both included."""
-
-    low: float
-    high: float
-    log: bool
-    whole: bool
-    """Whether only integers are meant."""
-    points: int | None = None
-    """Values of a grid."""
-
-    def suggest(self, trial: Suggests, name: str) -> float:
-        if self.whole:
-            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
-        return self.readable(trial.suggest_float(name, self.low, self.high, log=self.log))
-
-    def readable(self, value: float) -> float:
-        """The value with few digits."""
-        return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
-
-    def place(self, value: float) -> float:
-        """Where a value lies: 0 at the low end, 1 at the high one."""
-        if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
-        return (value - self.low) / (self.high - self.low)
-
-    def grid(self) -> list[float]:
-        """So many `points`, evenly spread."""
-        steps = [index / ((self.points or 2) - 1) for index in range(self.points or 2)]
-        if self.log:
-            values = [self.low * (self.high / self.low) ** step for step in steps]
-        else:
-            values = [self.low + (self.high - self.low) * step for step in steps]
-        return list(dict.fromkeys(round(value) if self.whole else self.readable(value) for value in values))
-
-    def record(self) -> dict[str, Any]:
-        """As kept with the study."""
-        return {"low": self.low, "high": self.high, "log": self.log}
-
-    def edge(self, value: float) -> str | None:
-        """Which end of the range a value is at; None if at neither."""
-        if self.place(value) <= EDGE:
-            return f"at the low end of {self.low:g} to {self.high:g}"
-        return f"at the high end of {self.low:g} to {self.high:g}" if self.place(value) >= 1 - EDGE else None
-
-
-@dataclass(frozen=True)
-class Options:
-    """Some values; numbers in their order, so that a sampler knows which are neighbours."""
-
-    values: tuple[Any, ...]
-
-    @property
-    def ordered(self) -> bool:
-        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
-
-    def suggest(self, trial: Suggests, name: str) -> Any:
-        if len(self.values) == 1:
-            return self.values[0]
-        if self.ordered:
-            return self.values[trial.suggest_int(f"{name} (index)", 0, len(self.values) - 1)]
-        texts = [shown(value) for value in self.values]
-        return self.values[texts.index(trial.suggest_categorical(name, texts))]
-
-    def record(self) -> dict[str, Any]:
-        """As kept with the study."""
-        return {"choices": list(self.values)}
-
-    def edge(self, value: Any) -> str | None:
-        """Which end of three or more numbers a value is at; None if at neither."""
-        if not self.ordered or len(self.values) < 3 or value not in (self.values[0], self.values[-1]):
-            return None
-        side = "smallest" if value == self.values[0] else "largest"
-        return f"the {side} of {', '.join(map(shown, self.values))}"
 
 
 @dataclass(frozen=True)
@@ -114,56 +34,166 @@ class Setting:
     name: str
     path: Path
     """Of the field in a cell."""
-    domain: Range | Options
+    distribution: FloatDistribution | IntDistribution | CategoricalDistribution
+    points: int | None = None
+    """Values of a range on a grid."""
+
+    @property
+    def choices(self) -> tuple[Any, ...] | None:
+        """The values listed; None for a range."""
+        listed = self.distribution
+        return tuple(listed.choices) if isinstance(listed, CategoricalDistribution) else None
+
+    @property
+    def numeric(self) -> bool:
+        """Whether its values have an order."""
+        return self.choices is None or all(_is_number(value) for value in self.choices)
+
+    @property
+    def proposed(self) -> BaseDistribution:
+        """What samplers draw from: of listed numbers the position, so that they know which are neighbours."""
+        if self.choices is None or not self.numeric:
+            return self.distribution
+        return IntDistribution(0, len(self.choices) - 1)
+
+    def from_proposed(self, param: Any) -> Any:
+        """The value that a sampler's answer means."""
+        if self.choices is not None:
+            return self.choices[param] if self.numeric else param
+        return self._rounded(param) if isinstance(self.distribution, FloatDistribution) else param
+
+    def to_proposed(self, value: Any) -> Any:
+        """A value as samplers know it."""
+        return self.choices.index(value) if self.choices is not None and self.numeric else value
+
+    def position(self, value: Any) -> float:
+        """Where a value lies: 0 at the low end, 1 at the high one."""
+        limits = self.distribution
+        if isinstance(limits, CategoricalDistribution):
+            return limits.choices.index(value) / max(len(limits.choices) - 1, 1)
+        if limits.log:
+            return math.log(value / limits.low) / math.log(limits.high / limits.low)
+        return float((value - limits.low) / (limits.high - limits.low))
+
+    def edge(self, value: Any) -> str | None:
+        """Which end of a range, or of three or more numbers, a value is at; None if at neither."""
+        limits, position = self.distribution, self.position(value)
+        if isinstance(limits, CategoricalDistribution):
+            if not self.numeric or len(limits.choices) < 3 or 0 < position < 1:
+                return None
+            return f"the {'largest' if position else 'smallest'} of {', '.join(map(shown, limits.choices))}"
+        if EDGE_SHARE < position < 1 - EDGE_SHARE:
+            return None
+        return f"at the {'high' if position > 0.5 else 'low'} end of {limits.low:g} to {limits.high:g}"
+
+    def grid(self) -> list[Any]:
+        """Its choices, or so many `points` of its range."""
+        limits = self.distribution
+        if isinstance(limits, CategoricalDistribution):
+            return list(limits.choices)
+        spread = (np.geomspace if limits.log else np.linspace)(limits.low, limits.high, self.points or 2)
+        whole = isinstance(limits, IntDistribution)
+        return list(dict.fromkeys(round(float(v)) if whole else self._rounded(float(v)) for v in spread))
+
+    def record(self) -> dict[str, Any]:
+        """As kept with the study."""
+        limits = self.distribution
+        if isinstance(limits, CategoricalDistribution):
+            return {"field": ".".join(self.path), "choices": list(limits.choices)}
+        return {"field": ".".join(self.path), "low": limits.low, "high": limits.high, "log": limits.log}
+
+    def _rounded(self, value: float) -> float:
+        limits = self.distribution
+        assert isinstance(limits, FloatDistribution)
+        return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), limits.low), limits.high)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How a choice must relate to another field: `divides`, `above` or `below`."""
+
+    kind: str
+    setting: str
+    """The setting that is restricted."""
+    other: str
+    """Name of the other field, as the suite calls it."""
+
+    def holds(self, value: Any, other: Any) -> bool:
+        """Whether the value is allowed. A method without the other field has nothing to compare with."""
+        if not _is_number(other):
+            return True
+        return bool({"divides": other % value == 0, "above": value > other, "below": value < other}[self.kind])
+
+    def __str__(self) -> str:
+        verb = {"divides": "does not divide", "above": "is not above", "below": "is not below"}[self.kind]
+        return f"{verb} {self.other}"
 
 
 @dataclass(frozen=True)
 class Space:
-    """All settings of one row, and the combinations of choices that are possible."""
+    """All settings of one row, and the combinations of choices that can be run."""
 
     settings: tuple[Setting, ...]
     combinations: tuple[Values, ...]
     """Of the settings that are choices."""
 
-    @property
-    def size(self) -> int | None:
-        """Number of points on the grid; None where a range does not say how many it has."""
-        if any(isinstance(s.domain, Range) and s.domain.points is None for s in self.settings):
-            return None
-        return len(self.grid())
+    @cached_property
+    def _allowed(self) -> frozenset[str]:
+        return frozenset(repr(combination) for combination in self.combinations)
 
-    def suggest(self, trial: Suggests) -> dict[str, Any]:
-        """A possible point, chosen setting by setting: of the choices, those that the ones before leave possible."""
-        values: dict[str, Any] = {}
-        for setting in self.settings:
-            name = setting.name
-            if isinstance(setting.domain, Options):
-                left = self.options(name, values)
-                if left != setting.domain.values:  # a sampler must not take different choices for the same parameter
-                    name = f"{name} of {', '.join(map(shown, left))}"
-                values[setting.name] = Options(left).suggest(trial, name)
-            else:
-                values[setting.name] = setting.domain.suggest(trial, name)
-        return values
-
-    def options(self, name: str, before: Values) -> tuple[Any, ...]:
-        """What a setting may be, given those before it."""
-        left = [c[name] for c in self.combinations if all(c.get(key, value) == value for key, value in before.items())]
-        domain = next(s.domain for s in self.settings if s.name == name)
-        assert isinstance(domain, Options)
-        return tuple(value for value in domain.values if value in left)
+    def allows(self, values: Values) -> bool:
+        """Whether the choices of a point are one of the combinations."""
+        return repr({s.name: values[s.name] for s in self.settings if s.choices is not None}) in self._allowed
 
     def grid(self) -> list[dict[str, Any]]:
-        """Every point of the grid, in the order in which the suite writes the settings."""
-        ranges = [s for s in self.settings if isinstance(s.domain, Range)]
-        spread = [s.domain.grid() for s in ranges if isinstance(s.domain, Range)]
+        """Every point of the grid, each with the settings in the order of the suite."""
+        ranges = [s for s in self.settings if s.choices is None]
         points = [
             {**combination, **dict(zip([s.name for s in ranges], point, strict=True))}
-            for point in product(*spread)
+            for point in product(*(s.grid() for s in ranges))
             for combination in self.combinations
         ]
         return [{s.name: point[s.name] for s in self.settings} for point in points]
 
-    def record(self) -> dict[str, Any]:
-        """As kept with the study: a space with another record is another search."""
-        return {s.name: {"field": ".".join(s.path), **s.domain.record()} for s in self.settings}
+
+def feasible_points(
+    settings: Sequence[Setting],
+    conditions: Sequence[Condition],
+    field: Callable[[str], Any],
+    refusal: Callable[[Values], str | None],
+) -> tuple[Space, list[str]]:
+    """The space without what cannot be run, and why combinations were left out.
+
+    Args:
+        settings: of the row.
+        conditions: between a setting and a field, which may be a setting too.
+        field: what the row's cell has under a name that is not searched.
+        refusal: why a point cannot be run.
+    """
+    listed = {s.name: s.choices for s in settings if s.choices is not None}
+    low_ends = {s.name: s.grid()[0] for s in settings if s.choices is None}
+    feasible, reasons = list[dict[str, Any]](), dict[str, None]()
+    for number, choice in enumerate(islice(product(*listed.values()), MAX_COMBINATIONS)):
+        point = dict(zip(listed, choice, strict=True))
+        others = {c.other: point[c.other] if c.other in point else field(c.other) for c in conditions}
+        broken = [c for c in conditions if not c.holds(point[c.setting], others[c.other])]
+        why = [f"{c.setting} {point[c.setting]}: {c}" for c in broken]
+        if not broken and number < MAX_CHECKED and (refused := refusal({**point, **low_ends})):
+            why = [refused]
+        reasons |= dict.fromkeys(why)
+        feasible += [] if why else [point]
+    if not feasible:
+        return Space((), ()), list(reasons)
+    return Space(tuple(_without_unused(s, feasible) for s in settings), tuple(feasible)), list(reasons)
+
+
+def _without_unused(setting: Setting, feasible: Sequence[Values]) -> Setting:
+    """The setting without choices that no combination has."""
+    if setting.choices is None:
+        return setting
+    used = [value for value in setting.choices if any(value == point[setting.name] for point in feasible)]
+    return replace(setting, distribution=CategoricalDistribution(used))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""Where trials are kept: Optuna's storages and studies. Owns what is said with a study, and when one is refused.
+"""Where trials are stored: Optuna's storages and studies. Owns what is noted with a study, and when one is refused.
 
 A refused study is left as it was.
 """
@@ -16,22 +16,26 @@ from typing import Any, Literal
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from harness.store.atomic import make_directory
 from harness.suite.search import SweepSpec
-from harness.sweep.rows import Row, SweepError
+from harness.sweep.rows import SweepError, SweepRow
 
 JOURNAL = "study.journal"
 PACKAGES = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 """By a database driver's module: the package to install, where its name is another."""
 
+SEARCH = "search"
+"""A study's attribute: what all of its trials have in common."""
+BEGIN_ANEW = "save the suite under another name to begin anew"
 ATTEMPTS, WAIT_SECONDS = 4, 0.5
 
 
-def quiet() -> None:
-    """Let Optuna speak of errors only: progress is ours to show, and the experimental parts are meant."""
+def silence_optuna() -> None:
+    """Let Optuna log errors only: progress is ours to show, and its experimental parts are used on purpose."""
     optuna.logging.set_verbosity(logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"optuna\..*")
@@ -62,7 +66,7 @@ def open_storage(directory: Path, url: str | None) -> BaseStorage:
     path = directory / JOURNAL
     make_directory(directory)
     lock = _SystemLock(directory / f"{JOURNAL}.lock")
-    _mend(path, lock)
+    _drop_torn_line(path, lock)
     try:
         backend = JournalFileBackend(str(path), lock_obj=lock)  # type: ignore[arg-type]
         return JournalStorage(backend)
@@ -75,8 +79,8 @@ def open_storage(directory: Path, url: str | None) -> BaseStorage:
         ) from error
 
 
-def _mend(path: Path, lock: _SystemLock) -> None:
-    """Take off a last line that a killed writer did not finish, which would make the next one unreadable."""
+def _drop_torn_line(path: Path, lock: _SystemLock) -> None:
+    """Drop a last line that a killed writer did not finish, which would make the next one unreadable."""
     if not path.exists():
         return
     lock.acquire()
@@ -92,9 +96,9 @@ def _mend(path: Path, lock: _SystemLock) -> None:
 def _database(url: str) -> BaseStorage:
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-    shown = hidden(url)
+    shown = without_password(url)
     try:
-        return _connected(url)
+        return _connect(url)
     except ArgumentError as error:
         raise SweepError(f"--storage {shown}: not a database URL, such as postgresql://user@host/sweeps") from error
     except ImportError as error:
@@ -103,76 +107,86 @@ def _database(url: str) -> BaseStorage:
         raise SweepError(f"--storage {shown}: its driver is not installed: pip install {package}") from error
     except RuntimeError as error:  # Optuna's word for a schema of another version
         raise SweepError(f"--storage {shown}: {error}") from error
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        why = str(getattr(error, "orig", None) or error.__cause__ or error).strip().splitlines()[0]
-        raise SweepError(f"--storage {shown}: the database cannot be reached: {why}") from error
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise SweepError(f"--storage {shown}: the database cannot be reached: {database_reason(error)}") from error
 
 
-def _connected(url: str) -> BaseStorage:
+def _connect(url: str) -> BaseStorage:
     """With its tables, which another process that begins at the same time may make first."""
     from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-    for _ in range(ATTEMPTS - 1):
+    for attempt in range(ATTEMPTS):
         try:
             return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
         except (IntegrityError, ProgrammingError):
+            if attempt == ATTEMPTS - 1:
+                raise
             time.sleep(WAIT_SECONDS)
-    return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    raise AssertionError
 
 
-def hidden(text: str) -> str:
+def database_reason(error: Exception) -> str:
+    """The first line of what a database's driver says."""
+    return str(getattr(error, "orig", None) or error.__cause__ or error).strip().splitlines()[0]
+
+
+def without_password(text: str) -> str:
     """A text as messages show it, without the password of a URL in it."""
     return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
 
 
-def study_name(sweep: str, row: Row) -> str:
+def study_name(sweep: str, row: SweepRow) -> str:
     """Under which a row's study is stored."""
     return f"{sweep}: {row.title}"
 
 
-def open_studies(storage: BaseStorage, sweep: str, rows: Sequence[Row], spec: SweepSpec) -> list[optuna.Study]:
+def open_studies(storage: BaseStorage, sweep: str, rows: Sequence[SweepRow], spec: SweepSpec) -> list[optuna.Study]:
     """The rows' studies, made where there is none yet. All are checked before any is made.
 
     Raises:
         SweepError: a study is another search's, or of another Optuna.
     """
-    kept = {summary.study_name: summary.user_attrs for summary in optuna.get_all_study_summaries(storage)}
+    stored = {summary.study_name: summary.user_attrs for summary in optuna.get_all_study_summaries(storage)}
     names = [study_name(sweep, row) for row in rows]
-    records = [json.loads(json.dumps({"metric": spec.metric, **row.record()})) for row in rows]
-    for name, record in zip(names, records, strict=True):
-        if "record" in kept.get(name, {}):
-            _check(name, kept[name], record)
+    searches = [json.loads(json.dumps({"metric": spec.metric, **row.record()})) for row in rows]
+    for name, search in zip(names, searches, strict=True):
+        _check(name, stored.get(name, {}), search)
     studies = []
-    for row, name, record in zip(rows, names, records, strict=True):
-        way: Literal["maximize", "minimize"] = "maximize" if row.metric.higher_is_better else "minimize"
-        study = optuna.create_study(storage=storage, study_name=name, direction=way, load_if_exists=True)
-        if "record" not in kept.get(name, {}):
+    for row, name, search in zip(rows, names, searches, strict=True):
+        direction: Literal["maximize", "minimize"] = "maximize" if row.metric.higher_is_better else "minimize"
+        study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+        if SEARCH not in stored.get(name, {}):
             study.set_user_attr("optuna", optuna.__version__)
-            study.set_user_attr("record", record)
+            study.set_user_attr(SEARCH, search)
         studies.append(study)
     return studies
 
 
-def has_studies(storage: BaseStorage, sweep: str, rows: Sequence[Row]) -> bool:
+def has_studies(storage: BaseStorage, sweep: str, rows: Sequence[SweepRow]) -> bool:
     """Whether any row was ever swept."""
     names = {study_name(sweep, row) for row in rows}
     return any(summary.study_name in names for summary in optuna.get_all_study_summaries(storage))
 
 
-def _check(name: str, attributes: dict[str, Any], record: dict[str, Any]) -> None:
-    version = str(attributes.get("optuna", "an unknown version"))
+def _check(name: str, attributes: dict[str, Any], search: dict[str, Any]) -> None:
+    if "record" in attributes:
+        raise SweepError(
+            f"the study `{name}` was begun by an older version of this harness: {BEGIN_ANEW} (finished cells are not "
+            "run again)"
+        )
+    if SEARCH not in attributes:  # new, or its making was cut short
+        return
+    version = str(attributes["optuna"])
     if version.split(".")[0] != optuna.__version__.split(".")[0]:
         raise SweepError(
             f"the study `{name}` was begun with Optuna {version}, and this is {optuna.__version__}, whose samplers "
-            f"differ: install optuna=={version}, or save the suite under another name to begin anew (finished cells "
-            "are not run again)"
+            f"differ: install optuna=={version}, or {BEGIN_ANEW} (finished cells are not run again)"
         )
-    changes = list(_changes(attributes["record"], record))
+    changes = list(_changes(attributes[SEARCH], search))
     if changes:
         raise SweepError(
             f"the study `{name}` was begun as another search: {'; '.join(changes[:3])}. Its trials cannot be mixed "
-            "with new ones: undo the change, or save the suite under another name to begin anew (cells that are in "
-            "both are not run again)"
+            f"with new ones: undo the change, or {BEGIN_ANEW} (cells that are in both are not run again)"
         )
 
 

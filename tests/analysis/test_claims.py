@@ -5,6 +5,7 @@ from scipy import stats
 from harness.analysis import claims
 from harness.spec.collapse import CollapseRule
 from harness.store.records import CurvePoint
+from harness.suite.claims import read_claim
 from tests.analysis.conftest import LINEAR, MONITORS, code
 
 W2 = {"label": "w", "axes": {"d": 2}, "views": 2}
@@ -13,7 +14,7 @@ BYOL = {"label": "byol", "method": "byol", "settings": {}}
 
 
 def _verdict(bench, claim):
-    (found,) = claims.test_claims([claim], bench.records())
+    (found,) = claims.test_claims([read_claim(claim)], bench.records())
     assert found.claim == claim
     return found
 
@@ -75,7 +76,9 @@ def test_every_dataset_must_bear_it_out_and_holm_counts_them(bench):
     _runs(bench, W2, [90.0, 91.0, 92.0], "grey")
     alone = _verdict(bench, "w d=2 < w d=4 on grey")
     assert alone.answer == "supported"
-    refuting = claims.test_claims(["w d=4 < w d=2 on grey", "w d=4 < w d=2 on grey, tiny"], bench.records())
+    refuting = claims.test_claims(
+        [*map(read_claim, ("w d=4 < w d=2 on grey", "w d=4 < w d=2 on grey, tiny"))], bench.records()
+    )
     assert [found.answer for found in refuting] == ["refuted", "inconclusive"]
 
 
@@ -199,7 +202,7 @@ def test_seconds_are_compared_on_the_same_hardware_only(bench):
 def test_what_is_stale_is_said(bench):
     _runs(bench, W4, [91.0, 92.0])
     _runs(bench, W2, [90.0, 92.0])
-    (found,) = claims.test_claims(["w d=4 > w d=2"], bench.records(code(method_w_mse="new")))
+    (found,) = claims.test_claims([read_claim("w d=4 > w d=2")], bench.records(code(method_w_mse="new")))
     assert found.lines[-1] == "rests on stale results of w d=4, w d=2"
 
 
@@ -207,7 +210,9 @@ def test_what_an_older_probe_measured_is_stale_in_claims_on_its_metric_alone(ben
     _runs(bench, W4, [91.0, 92.0])
     _runs(bench, W2, [90.0, 92.0])
     records = bench.records(code(probe_knn="new"))
-    on_knn, on_linear = claims.test_claims(["w d=4 > w d=2 on knn5_top1", "w d=4 > w d=2 on linear_top1"], records)
+    on_knn, on_linear = claims.test_claims(
+        [*map(read_claim, ("w d=4 > w d=2 on knn5_top1", "w d=4 > w d=2 on linear_top1"))], records
+    )
     assert on_knn.lines[-1] == "rests on stale results of w d=4, w d=2"
     assert not any("stale" in line for line in on_linear.lines)
 
@@ -226,7 +231,7 @@ def test_a_claim_needs_its_own_metric_alone(bench):
 def test_collapse_is_by_the_rule_that_the_records_were_gathered_with(bench):
     bench.done({"linear_top1": 50.0}, **BYOL)  # RankMe 60 of 64
     strict = bench.records(rule=CollapseRule(min_rank_fraction=0.95))
-    (found,) = claims.test_claims(["byol collapses"], strict)
+    (found,) = claims.test_claims([read_claim("byol collapses")], strict)
     assert found.answer == "supported"
     assert _verdict(bench, "byol collapses").answer == "refuted"
 

@@ -6,7 +6,7 @@ from optuna.trial import TrialState, create_trial
 from harness.engines.pruning import Pruner, PruneRule
 from harness.store.records import CurvePoint
 from harness.suite.search import SweepSpec
-from harness.sweep.pruning import prune_rule, readings
+from harness.sweep.pruning import curve_readings, prune_rule
 from tests.sweep.fakes import SWEEP, Bench
 
 
@@ -75,17 +75,17 @@ def test_hyperband_prunes_and_always_alike(cell):
 
 
 def test_readings_are_the_accuracies_of_the_curve(cell):
-    assert readings(cell, [point(1, 3.0), point(2, None), point(3, 4.0)]) == {1: 3.0, 3: 4.0}
+    assert curve_readings(cell, [point(1, 3.0), point(2, None), point(3, 4.0)]) == {1: 3.0, 3: 4.0}
 
 
 def test_the_first_knn_monitor_is_read_under_the_name_that_it_has(tmp_path):
     monitors = "{knn5: null, ridge: {probe: linear, every_epochs: 1}, near: {probe: knn, k: 1}, far: {probe: knn}}"
     cell = Bench(tmp_path, SWEEP + f"defaults: {{monitors: {monitors}}}\n").rows()[0].trial({})
     values = {"ridge_top1": 1.0, "near_top1": 2.0, "far_top1": 3.0}
-    assert readings(cell, [CurvePoint(epoch=4, step=9, values=values)]) == {4: 2.0}
+    assert curve_readings(cell, [CurvePoint(epoch=4, step=9, values=values)]) == {4: 2.0}
     before = [create_trial(state=TrialState.COMPLETE, value=9.0, intermediate_values={4: 2.5})] * 4
     assert decision(cell, "median", before)(CurvePoint(epoch=4, step=9, values=values))
-    assert readings(cell.model_copy(update={"monitors": {}}), [CurvePoint(epoch=4, step=9, values=values)]) == {}
+    assert curve_readings(cell.model_copy(update={"monitors": {}}), [CurvePoint(epoch=4, step=9, values=values)]) == {}
 
 
 def test_rungs_are_where_the_monitor_reads(tmp_path):

@@ -392,11 +392,11 @@ def test_a_question_that_was_taken_out_is_not_asked() -> None:
         ),
         (
             {"evaluations": {"far": {"probe": "linear", "dataset": "grey"}}},
-            "far: grey has 1 channels, the encoder eats 3",
+            "far: grey has 1 channels, the encoder takes 3",
         ),
         (
             {"monitors": {"far": {"probe": "knn", "dataset": "grey"}}},
-            "far: grey has 1 channels, the encoder eats 3",
+            "far: grey has 1 channels, the encoder takes 3",
         ),
         ({"evaluations": {"far": {"probe": "knn", "dataset": "stl", "k": 5001}}},
          "far needs at least 5001 training images, and there are 5000"),

@@ -93,7 +93,7 @@ def test_null_with_nothing_to_take_out_is_an_error(load: Load) -> None:
     with pytest.raises(SuiteError) as caught:
         load("methods:\n  whiten:\n  contrast: {}\n")
     assert str(caught.value) == (
-        "s.yaml:2: methods.whiten: nothing here to take out; write `{}` for an entry with nothing of its own"
+        "s.yaml:2: methods.whiten: there is nothing to take out; write `{}` for an entry with nothing of its own"
     )
 
 
@@ -151,7 +151,7 @@ def test_claims_and_references_are_kept(load: Load) -> None:
         "  - references:\n"
         "      - {source: Paper, confidence: verified, metric: linear_top1, values: {SimCLR: {cifar: 91.8}}}\n"
     )
-    assert suite.content.claims == ("w_mse d=4 > w_mse d=2 on linear_top1",)
+    assert [str(claim) for claim in suite.content.claims] == ["w_mse d=4 > w_mse d=2 on linear_top1"]
     assert suite.content.tables[0].references[0].values == {"SimCLR": {"cifar": 91.8}}
 
 

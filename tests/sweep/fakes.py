@@ -36,11 +36,11 @@ from harness.suite.expand import expand
 from harness.suite.facts import Catalogue, WeightsMissing
 from harness.suite.suite import Suite, load_suite
 from harness.sweep.loop import Sweep
-from harness.sweep.presence import Presence
+from harness.sweep.processes import SweepProcess
 from harness.sweep.resolve import sweep_rows
-from harness.sweep.rows import Row
-from harness.sweep.study import open_storage, open_studies, quiet
-from harness.sweep.trials import Trial, Trials
+from harness.sweep.rows import SweepRow
+from harness.sweep.study import open_storage, open_studies, silence_optuna
+from harness.sweep.trials import RowStudy, Trial
 from tests.conftest import write_suite
 
 SWEEP = """
@@ -257,53 +257,53 @@ class Bench:
     def suite(self) -> Suite:
         return load_suite(self.path, None, self.settings)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[SweepRow]:
         suite, known = self.suite(), catalogue()
         return sweep_rows(suite, expand(suite, known, self.facts), known, self.facts)
 
-    def studies(self, trials: int | None = None) -> list[Trials]:
-        quiet()
+    def studies(self, trials: int | None = None) -> list[RowStudy]:
+        silence_optuna()
         suite, rows = self.suite(), [row for row in self.rows() if row.tuned]
         spec = suite.content.sweep
         assert spec is not None
         storage = open_storage(self.directory, self.url)
         opened = open_studies(storage, suite.name, rows, spec)
-        return [Trials(r, s, storage, spec, trials or spec.trials) for r, s in zip(rows, opened, strict=True)]
+        return [RowStudy(r, s, storage, spec, trials or spec.trials) for r, s in zip(rows, opened, strict=True)]
 
     def run(
         self,
         engine: FakeEngine | None = None,
         trials: int | None = None,
         stop: Callable[[], bool] = lambda: False,
-    ) -> list[Trials]:
+    ) -> list[RowStudy]:
         studies = self.studies(trials)
         engine = engine or FakeEngine(self.store)
-        with Presence(self.directory, studies[0].study if self.url else None) as presence:
+        with SweepProcess(self.directory, studies[0].study if self.url else None) as process:
             Sweep(
                 studies,
                 engine,
                 self.job,
-                presence,
+                process,
                 self.directory / "lock",
                 stop,
-                lambda study, trials: None,
+                lambda study: None,
                 lambda cell_id: None,
             ).run()
         return studies
 
 
-def points(studies: list[Trials]) -> dict[str, list[tuple[dict[str, object], str, float | None]]]:
+def points(studies: list[RowStudy]) -> dict[str, list[tuple[dict[str, object], str, float | None]]]:
     """By row: what was tried, how it ended and what it scored, in order."""
-    return {s.row.title: [(t.values, t.state, t.value) for t in s.all()] for s in studies}
+    return {s.row.title: [(t.values, t.outcome, t.value) for t in s.trials()] for s in studies}
 
 
-def only(studies: list[Trials]) -> list[Trial]:
+def only(studies: list[RowStudy]) -> list[Trial]:
     """The trials of the one study."""
     (study,) = studies
-    return study.all()
+    return study.trials()
 
 
-def raw(studies: list[Trials]) -> list[optuna.trial.FrozenTrial]:
+def raw(studies: list[RowStudy]) -> list[optuna.trial.FrozenTrial]:
     """The one study's trials as Optuna has them."""
     (study,) = studies
     return study.study.get_trials()

@@ -8,7 +8,7 @@ import pytest
 from harness.registry import use
 from harness.sweep import sampling
 from harness.sweep.plots import _limits
-from harness.sweep.progress import best, standing
+from harness.sweep.progress import describe
 from tests.evaluation.probes import own
 from tests.sweep import fakes
 from tests.sweep.fakes import SWEEP, Bench
@@ -35,17 +35,17 @@ def losing(monkeypatch):
 def test_the_same_points_are_tried_as_for_the_accuracy_and_the_lowest_wins(tmp_path, more):
     (most,) = Bench(tmp_path / "most", SWEEP.replace("  trials: 10", more)).run()
     (least,) = Bench(tmp_path / "least", LOSS.replace("  trials: 10", more)).run()
-    assert [(t.values, t.state) for t in least.all()] == [(t.values, t.state) for t in most.all()]
-    values = [trial.value for trial in least.all() if trial.value is not None]
-    assert best(least.all()).value == least.study.best_value == min(values)
-    assert best(most.all()).index == best(least.all()).index
-    assert f"best {min(values):.4g} nats (" in standing(least.all())
+    assert [(t.values, t.outcome) for t in least.trials()] == [(t.values, t.outcome) for t in most.trials()]
+    values = [trial.value for trial in least.trials() if trial.value is not None]
+    assert least.result().best.value == least.study.best_value == min(values)
+    assert most.result().best.index == least.result().best.index
+    assert f"best {min(values):.4g} nats (" in describe(least.result())
 
 
 def test_what_samplers_see_turned_is_stored_as_it_is(tmp_path):
     (study,) = Bench(tmp_path, LOSS).run(trials=4)
-    first = study.all()[0]
-    assert sampling._the_more_the_better(first.frozen, study.row).value == -first.value
+    first = study.trials()[0]
+    assert sampling.as_samplers_see_it(first.frozen, study.row).value == -first.value
     assert first.frozen.value == first.value < 0
 
 

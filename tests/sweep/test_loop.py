@@ -8,8 +8,9 @@ from optuna.trial import TrialState
 from harness.engines.task import Outcome
 from harness.store.atomic import StoreError
 from harness.store.cell_result import read_cell
+from harness.sweep.frames import trials_frame
 from harness.sweep.loop import Sweep
-from harness.sweep.presence import Presence
+from harness.sweep.processes import SweepProcess
 from tests.sweep.fakes import SWEEP, Bench, FakeEngine, accuracy, only, points, raw, save
 
 TWO = SWEEP.replace("methods: {untrained: null}", "methods: {untrained: null, contrastive: {}}")
@@ -40,18 +41,18 @@ def test_every_row_gets_the_same_budget_and_values_come_from_its_cells(tmp_path)
     studies = bench.run()
     assert [study.row.title for study in studies] == ["w_mse on digits", "contrastive on digits"]
     for study in studies:
-        trials = study.all()
+        trials = study.trials()
         assert [trial.index for trial in trials] == list(range(10))
         assert all(trial.value == accuracy(bench.store.pretraining(trial.pretraining_id).spec) for trial in trials)
         assert all((trial.epochs, trial.seconds) == (2, 4.0) for trial in trials)
-    assert set(studies[1].all()[0].values) == {"optimiser.lr"}  # contrastive has no sub-batches
+    assert set(studies[1].trials()[0].values) == {"optimiser.lr"}  # contrastive has no sub-batches
 
 
 def test_rows_take_turns(tmp_path):
     bench = Bench(tmp_path, TWO)
     engine = FakeEngine(bench.store)
     studies = bench.run(engine)
-    titles = {trial.pretraining_id: study.row.title for study in studies for trial in study.all()}
+    titles = {trial.pretraining_id: study.row.title for study in studies for trial in study.trials()}
     order = [titles[pretraining] for pretraining in engine.asked]
     assert order == ["w_mse on digits", "contrastive on digits"] * 10
 
@@ -92,7 +93,7 @@ def test_killed_anywhere_it_goes_on_as_if_nothing_had_happened(tmp_path):
     assert points(bench.run(engine)) == whole
     ran += engine.asked
     assert len(ran) == len(set(ran)) == 20  # nothing was run twice
-    assert all(trial.ended for study in bench.studies() for trial in study.all())
+    assert all(trial.ended for study in bench.studies() for trial in study.trials())
 
 
 def test_a_batch_whose_entering_was_cut_short_is_completed_before_anything_runs(tmp_path):
@@ -108,8 +109,8 @@ def test_a_batch_whose_entering_was_cut_short_is_completed_before_anything_runs(
 
     study.study.add_trials = cut
     with pytest.raises(Killed):
-        study.enter([])
-    assert (len(added), len(study.all())) == (4, 1)
+        study.add_trials([])
+    assert (len(added), len(study.trials())) == (4, 1)
     assert points(bench.run()) == whole
 
 
@@ -128,10 +129,10 @@ def test_a_zombie_whose_cell_is_done_is_told_and_not_run(bench):
 
 def test_a_trial_of_a_living_process_is_left_to_it(bench, tmp_path):
     (study,) = bench.studies()
-    study.enter([])
-    with Presence(tmp_path) as other:
-        for trial in study.all():
-            study.claim(trial, other.token)
+    study.add_trials([])
+    with SweepProcess(tmp_path) as other:
+        for trial in study.trials():
+            study.claim(trial, other.name)
         stop = iter([False] * 5 + [True] * 50)
         engine = FakeEngine(bench.store)
         bench.run(engine, stop=lambda: next(stop))
@@ -149,12 +150,12 @@ def test_a_cell_that_another_command_runs_is_given_back_and_tried_later(bench, m
         if held:
             held.pop()
             return Outcome("running elsewhere")
-        owners.append([trial.owner for trial in only(bench.studies()) if not trial.ended].count(""))
+        owners.append([trial.outcome for trial in only(bench.studies())].count("waiting"))
         return run(task)
 
     engine._run = elsewhere
     trials = only(bench.run(engine, trials=4))
-    assert [trial.state for trial in trials] == ["done"] * 4
+    assert [trial.outcome for trial in trials] == ["done"] * 4
     assert len(engine.asked) == 5
     assert engine.asked.count(trials[0].pretraining_id) == 2
     assert engine.asked[1] != trials[0].pretraining_id  # meanwhile the others
@@ -207,16 +208,20 @@ def test_two_machines_share_a_database_and_no_disk(tmp_path):
 def test_a_copy_of_a_trial_and_a_claim_come_too_late_without_harm(tmp_path):
     bench = Bench(tmp_path, url=f"sqlite:///{tmp_path}/sweep.db")
     ours, theirs = bench.studies() + bench.studies()
-    before = ours.all()
-    ours.enter(before)
-    theirs.study.add_trials([trial.frozen for trial in ours.all()])  # another machine entered them as well
-    first, *others = theirs.all()
+    before = ours.trials()
+    ours.add_trials(before)
+    theirs.study.add_trials([trial.frozen for trial in ours.trials()])  # another machine entered them as well
+    first, *others = theirs.trials()
+    assert ours.claim(first, "first")
+    assert not theirs.claim(first, "second")  # read before it was claimed
     assert len(others) == 3
     assert [t.state for t in raw([ours])].count(TrialState.FAIL) == 4
+    assert list(trials_frame([ours])["number"]) == ["0", "1", "2", "3"]
     ours.settle(first, save(bench.store, first.cell))
-    theirs.claim(first, "late")
-    assert ours.all()[0].state == "done"
-    assert ours.all()[0].owner == ""
+    assert not theirs.claim(first, "late")
+    theirs.release(first)
+    assert ours.trials()[0].outcome == "done"
+    assert ours.trials()[0].owner == "first"
 
 
 def test_stopped_it_loses_no_trial_and_starts_nothing_more(bench):
@@ -224,7 +229,7 @@ def test_stopped_it_loses_no_trial_and_starts_nothing_more(bench):
     bench.run(engine, stop=lambda: len(engine.asked) >= 3)
     trials = only(bench.studies())
     assert [trial.ended for trial in trials] == [True, True, True, False]
-    assert trials[3].owner == ""
+    assert trials[3].outcome == "waiting"
 
 
 def test_a_larger_budget_goes_on_and_a_spent_one_runs_nothing(bench):
@@ -264,10 +269,10 @@ def test_a_stored_cell_of_another_sweep_is_used(tmp_path):
     second = Bench(tmp_path / "again")
     engine = FakeEngine(first.store)
     studies = second.studies()
-    with Presence(second.directory) as presence:
+    with SweepProcess(second.directory) as process:
         settled = []
         lock = second.directory / "lock"
-        Sweep(studies, engine, first.job, presence, lock, lambda: False, lambda *_: None, settled.append).run()
+        Sweep(studies, engine, first.job, process, lock, lambda: False, lambda *_: None, settled.append).run()
     assert engine.asked == []
     assert len(settled) == 10
 
@@ -275,15 +280,15 @@ def test_a_stored_cell_of_another_sweep_is_used(tmp_path):
 def test_a_failed_trial_is_the_worst_to_the_sampler_and_spends_budget(bench):
     engine = FakeEngine(bench.store, status=lambda made: "failed" if made.training.optimiser.lr > 1e-2 else "done")
     studies = bench.run(engine, trials=30)
-    failed = [trial for trial in only(studies) if trial.state == "failed"]
+    failed = [trial for trial in only(studies) if trial.outcome == "failed"]
     assert len(only(studies)) == 30
     assert failed
     assert all(trial.values["optimiser.lr"] > 1e-2 and trial.value is None for trial in failed)
     # a third of the range fails; the sampler has learnt to keep away
     late = only(studies)[15:]
-    assert sum(trial.state == "failed" for trial in late) < len(late) / 3
+    assert sum(trial.outcome == "failed" for trial in late) < len(late) / 3
     for trial in raw(studies):
-        if trial.user_attrs["ending"]["state"] == "failed":
+        if trial.user_attrs["outcome"] == "failed":
             assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {})
 
 
@@ -302,7 +307,7 @@ def test_a_trial_has_its_value_whatever_became_of_other_evaluations(bench):
 
 def test_a_trial_without_its_metric_has_failed(bench):
     trials = only(bench.run(FakeEngine(bench.store, answers=lambda name: name != "linear")))
-    assert {(trial.state, trial.value, trial.epochs, trial.seconds) for trial in trials} == {("failed", None, 2, 4.0)}
+    assert {(trial.outcome, trial.value, trial.epochs, trial.seconds) for trial in trials} == {("failed", None, 2, 4.0)}
 
 
 def test_a_failure_of_another_sweep_is_tried_again_and_its_own_is_not(tmp_path):
@@ -314,7 +319,7 @@ def test_a_failure_of_another_sweep_is_tried_again_and_its_own_is_not(tmp_path):
     before = bench.rows()[0].trial({"sub_batch_size": 16})
     save(bench.store, before, "failed")
     engine = FakeEngine(bench.store, status=lambda made: "failed")
-    assert {trial.state for trial in only(bench.run(engine))} == {"failed"}
+    assert {trial.outcome for trial in only(bench.run(engine))} == {"failed"}
     assert len(engine.asked) == len(set(engine.asked)) == 2  # a repeated point is not tried again
     assert before.pretraining.id in engine.asked
 
@@ -322,8 +327,8 @@ def test_a_failure_of_another_sweep_is_tried_again_and_its_own_is_not(tmp_path):
 @pytest.mark.parametrize("answered", [False, True])
 def test_a_cell_that_lacks_an_evaluation_is_not_done(answered, bench):
     (study,) = bench.studies()
-    study.enter([])
-    first = study.all()[0]
+    study.add_trials([])
+    first = study.trials()[0]
     asked = [name for name in first.cell.evaluations if answered or name == "linear"]
     known = {name: first.cell.evaluations[name] for name in asked}
     save(bench.store, first.cell.model_copy(update={"evaluations": known}))
@@ -352,17 +357,17 @@ def test_rows_that_differ_in_their_evaluations_alone_do_not_train_one_encoder_at
 
     engine._run = watched
     studies = bench.run(engine)
-    assert all(trial.state == "done" for study in studies for trial in study.all())
-    first, second = ({trial.pretraining_id for trial in study.all()} for study in studies)
+    assert all(trial.outcome == "done" for study in studies for trial in study.trials())
+    first, second = ({trial.pretraining_id for trial in study.trials()} for study in studies)
     assert first & second
-    assert not {t.cell_id for t in studies[0].all()} & {t.cell_id for t in studies[1].all()}
+    assert not {t.cell_id for t in studies[0].trials()} & {t.cell_id for t in studies[1].trials()}
     assert together == []
 
 
 def test_pruned_trials_keep_their_partial_curves(tmp_path):
     bench = Bench(tmp_path, SWEEP + "  pruner: median\n")
     trials = only(bench.run(trials=20))
-    pruned = [trial for trial in trials if trial.state == "pruned"]
+    pruned = [trial for trial in trials if trial.outcome == "pruned"]
     assert pruned
     for trial in pruned:
         stored = read_cell(bench.store, trial.cell)
@@ -375,7 +380,7 @@ def test_pruned_trials_keep_their_partial_curves(tmp_path):
 
 def test_a_method_whose_early_curve_misleads_is_not_pruned(tmp_path):
     more = SWEEP.replace("  trials", "  methods: {w_mse: {prune: false}}\n  trials") + "  pruner: median\n"
-    assert {trial.state for trial in only(Bench(tmp_path, more).run(trials=20))} == {"done"}
+    assert {trial.outcome for trial in only(Bench(tmp_path, more).run(trials=20))} == {"done"}
 
 
 def test_asynchronous_never_waits_for_a_batch(tmp_path):
@@ -392,5 +397,18 @@ def test_a_full_disk_ends_the_sweep_and_gives_its_trials_back(bench):
 
     with pytest.raises(StoreError, match="no space left"):
         bench.run(FakeEngine(bench.store, before_task=full))
-    assert [trial.owner for trial in only(bench.studies())] == [""] * 4
+    assert {trial.outcome for trial in only(bench.studies())} == {"waiting"}
     assert all(trial.ended for trial in only(bench.run()))
+
+
+def test_choices_that_do_not_go_together_are_never_tried(tmp_path):
+    more = """
+    methods: {untrained: null}
+    sweep:
+      space: {epochs: {choices: [1, 2, 3]}, embedding_size: {choices: [2, 3, 4], above: epochs}}
+      trials: 12
+      sampler: random
+    """
+    tried = {(t.values["epochs"], t.values["embedding_size"]) for t in only(Bench(tmp_path, more).run())}
+    assert len(tried) > 3
+    assert all(size > epochs for epochs, size in tried)  # which the method itself does not ask for

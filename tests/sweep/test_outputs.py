@@ -11,9 +11,8 @@ from harness.store.provenance import Code
 from harness.suite.expand import expand
 from harness.suite.suite import load_suite
 from harness.sweep.best import Winner, write_best
-from harness.sweep.ledger import trial_records
+from harness.sweep.frames import trial_records
 from harness.sweep.outputs import write_outputs
-from harness.sweep.progress import best
 from tests.sweep.fakes import SWEEP, Bench, FakeEngine, PublishedFacts, catalogue
 
 MORE = SWEEP.replace("methods: {untrained: null}", "methods: {w_mse: {axes: {d: [2, 4]}}, contrastive: {}, byol: {}}")
@@ -46,7 +45,7 @@ def test_every_trial_is_a_line_of_the_csv(done):
     bench, studies = done
     lines = list(csv.DictReader((bench.directory / "trials.csv").read_text().splitlines()))
     assert len(lines) == 4 * 10
-    for line, trial in zip(lines, [t for study in studies for t in study.all()], strict=True):
+    for line, trial in zip(lines, [t for study in studies for t in study.trials()], strict=True):
         assert (line["method"], line["dataset"]) == (trial.row.name, "digits")
         assert (int(line["number"]), line["state"], line["cell"]) == (trial.index, "done", trial.pretraining_id)
         assert float(line["value"]) == pytest.approx(trial.value, rel=1e-5)
@@ -58,9 +57,9 @@ def test_every_trial_is_a_line_of_the_csv(done):
 def test_trials_are_cells_that_status_and_table_see(done):
     bench, studies = done
     records = trial_records(bench.directory, bench.rows(), bench.store, CODE, CollapseRule())
-    assert [r.placed.id for r in records] == [t.cell_id for study in studies for t in study.all()]
+    assert [r.placed.id for r in records] == [t.cell_id for study in studies for t in study.trials()]
     assert {record.status for record in records} == {"done"}
-    first = studies[0].all()[0]
+    first = studies[0].trials()[0]
     assert records[0].placed.row == f"w_mse d=2 trial=0 {first.row.text(first.values).replace(', ', ' ')}"
 
 
@@ -76,7 +75,7 @@ def test_best_yaml_stands_for_the_winners_with_fresh_seeds(done):
     bench, studies = done
     path = bench.directory / "best.yaml"
     suite, expansion = load_suite(path), cells_of(path)
-    winners = {study.row.name: best(study.all()) for study in studies}
+    winners = {study.row.name: study.result().best for study in studies}
     planned = {(p.label, p.cell.seed): p.cell for p in expansion.planned}
     assert {label for label, _ in planned} == {"w_mse d=2", "w_mse d=4", "contrastive", "byol", "untrained"}
     assert {seed for _, seed in planned} == {1, 2, 3}  # trials had seed 0
@@ -116,14 +115,14 @@ collapse: {min_std: 0.2}
 )  # fmt: skip
 def test_best_yaml_asks_what_each_row_asked(contrastive, expected, tmp_path):
     bench = Bench(tmp_path, MORE.replace("contrastive: {}", f"contrastive: {contrastive}") + QUESTIONS)
-    winners = [Winner(row, None, "as it is") for row in bench.rows()]
+    winners = [Winner(row, {}, "as it is") for row in bench.rows()]
     path = write_best(tmp_path / "best.yaml", bench.suite(), winners, catalogue(), bench.facts)
     planned = {(here.label, here.cell.seed): here for here in cells_of(path).planned}
     assert set(planned["contrastive", 1].cell.evaluations) == expected
     assert set(planned["byol", 1].cell.evaluations) == {"linear", "knn20", "ridge"}
     for winner in winners:
         here = planned[winner.row.name, 3]
-        assert (here.cell, here.fields.dataset.validation_fraction) == (winner.cell(3), 0.0)
+        assert (here.cell, here.fields.dataset.validation_fraction) == (winner.row.winner(winner.values, 3), 0.0)
     assert load_suite(path).content.collapse == CollapseRule(min_std=0.2)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["best.yaml", "s.yaml", "toy.yaml"]  # no draft is left
 
@@ -133,7 +132,7 @@ def test_best_yaml_finds_files_of_weights_from_where_it_lies(tmp_path):
     more = "\nmethods: {byol: {backbone: {weights: ../weights/start.pt}}}\n"
     bench = Bench(tmp_path / "suites", SWEEP.replace("\nmethods: {untrained: null}\n", more))
     bench.facts.checksums[str(tmp_path / "weights" / "start.pt")] = "ab" * 32
-    winners = [Winner(row, None, "as it is") for row in bench.rows()]
+    winners = [Winner(row, {}, "as it is") for row in bench.rows()]
     path = write_best(tmp_path / "results" / "s" / "best.yaml", bench.suite(), winners, catalogue(), bench.facts)
     assert "weights: ../../weights/start.pt" in path.read_text()
     weights = {here.label: here.cell.pretraining.backbone.weights for here in cells_of(path, bench.facts).planned}
@@ -142,7 +141,7 @@ def test_best_yaml_finds_files_of_weights_from_where_it_lies(tmp_path):
 
 def test_a_text_that_would_run_other_cells_is_not_written(tmp_path, monkeypatch):
     bench = Bench(tmp_path, MORE)
-    winners = [Winner(row, None, "as it is") for row in bench.rows()]
+    winners = [Winner(row, {}, "as it is") for row in bench.rows()]
     monkeypatch.setattr("harness.sweep.best.load_suite", lambda path: load_suite(path, None, ("lr=0.5",)))
     with pytest.raises(AssertionError, match=r"best\.yaml would run other cells"):
         write_best(tmp_path / "best.yaml", bench.suite(), winners, catalogue(), bench.facts)
@@ -162,17 +161,26 @@ def test_two_datasets_have_their_own_winners(tmp_path):
     _, studies = swept(tmp_path, MORE.replace("sweep:", "datasets: {fashion_mnist: {batch_size: 32}}\nsweep:"))
     expansion = cells_of(tmp_path / "best.yaml")
     for study in studies:
-        trial = best(study.all())
+        trial = study.result().best
         cells = [p.cell for p in expansion.planned if (p.label, p.dataset) == (study.row.name, study.row.dataset)]
         assert [cell.training.optimiser.lr for cell in cells] == [trial.values["optimiser.lr"]] * 3
         assert {cell.training.batch_size for cell in cells} == {32 if study.row.dataset == "fashion_mnist" else 64}
+
+
+def test_a_pair_that_the_suite_skips_is_not_among_the_winners(tmp_path):
+    skipped = "skip: [{method: byol, dataset: fashion_mnist, reason: too slow}]\ndatasets: {fashion_mnist: {}}\nsweep:"
+    bench = Bench(tmp_path, MORE.replace("sweep:", skipped))
+    winners = [Winner(row, {}, "as it is") for row in bench.rows()]
+    expansion = cells_of(write_best(tmp_path / "best.yaml", bench.suite(), winners, catalogue(), bench.facts))
+    assert {(p.label, p.dataset) for p in expansion.planned} == {(w.row.name, w.row.dataset) for w in winners}
+    assert {(p.label, p.dataset, p.reason) for p in expansion.skipped} == {("byol", "fashion_mnist", "not swept")}
 
 
 def test_the_report_says_what_was_best_and_what_it_cost(done):
     bench, studies = done
     text = (bench.directory / "sweep.md").read_text()
     for study in studies:
-        trial = best(study.all())
+        trial = study.result().best
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {study.row.name} ") and " of 10" in line]
         assert f" {trial.values['optimiser.lr']:g} |" in line
         assert f" {trial.value:.2f} |" in line
@@ -214,7 +222,7 @@ def test_rows_that_were_not_pruned_are_named_with_the_reason(tmp_path):
     text = (bench.directory / "sweep.md").read_text()
     assert "byol on digits was not pruned, so its trials cost more: its target lags" in text
     assert "contrastive on digits was not pruned, so its trials cost more: its early curve misleads" in text
-    pruned = sum(trial.state == "pruned" for trial in studies[0].all())
+    pruned = sum(trial.outcome == "pruned" for trial in studies[0].trials())
     (line,) = [line for line in text.splitlines() if line.startswith("| w_mse d=2 ") and " of 10" in line]
     assert [part.strip() for part in line.split("|")][7] == str(pruned)
     (line,) = [line for line in text.splitlines() if line.startswith("| byol ") and " of 10" in line]

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from harness.sweep import study
 from harness.sweep.rows import SweepError
-from harness.sweep.study import JOURNAL, hidden, open_storage
+from harness.sweep.study import JOURNAL, open_storage, without_password
 from tests.sweep.fakes import SWEEP, Bench, FakeEngine, PublishedFacts, only, points
 
 
@@ -79,7 +79,18 @@ def test_the_same_weights_in_another_place_are_the_same_search(tmp_path):
 def test_a_row_more_is_no_other_search(tmp_path):
     Bench(tmp_path).run()
     more = SWEEP.replace("untrained: null", "untrained: null, contrastive: {}")
-    assert [len(study.all()) for study in Bench(tmp_path, more).run()] == [10, 10]
+    assert [len(study.trials()) for study in Bench(tmp_path, more).run()] == [10, 10]
+
+
+def test_a_study_of_an_older_harness_is_refused(tmp_path):
+    study = Bench(tmp_path).studies()[0].study
+    study.set_user_attr("record", {})
+    before = content(tmp_path)
+    with pytest.raises(
+        SweepError, match=r"was begun by an older version of this harness: save the suite under another"
+    ):
+        Bench(tmp_path).run()
+    assert content(tmp_path) == before
 
 
 def test_a_study_of_another_optuna_is_refused(tmp_path):
@@ -169,11 +180,11 @@ def test_tables_that_two_processes_make_at_once_are_waited_for(failures, tmp_pat
             open_storage(tmp_path, f"sqlite:///{tmp_path}/sweep.db")
 
 
-def test_passwords_are_hidden():
-    assert hidden("postgresql://me:secret@host/x") == "postgresql://me:***@host/x"
+def test_passwords_are_without_password():
+    assert without_password("postgresql://me:secret@host/x") == "postgresql://me:***@host/x"
     command = "harness sweep a.yaml --storage=mysql://me:secret@host:3306/x --workers 2"
-    assert hidden(command) == "harness sweep a.yaml --storage=mysql://me:***@host:3306/x --workers 2"
-    assert hidden("sqlite:///a.db") == "sqlite:///a.db"
+    assert without_password(command) == "harness sweep a.yaml --storage=mysql://me:***@host:3306/x --workers 2"
+    assert without_password("sqlite:///a.db") == "sqlite:///a.db"
 
 
 def test_the_study_is_one_that_optuna_reads(tmp_path):
@@ -181,4 +192,4 @@ def test_the_study_is_one_that_optuna_reads(tmp_path):
     (summary,) = optuna.get_all_study_summaries(open_storage(tmp_path, None))
     assert summary.study_name == "s: w_mse on digits"
     assert summary.n_trials == 10
-    assert json.loads(json.dumps(summary.user_attrs["record"]))["metric"] == "linear_top1"
+    assert json.loads(json.dumps(summary.user_attrs["search"]))["metric"] == "linear_top1"

@@ -17,6 +17,7 @@ from harness.progress import result_text
 from harness.registry import use
 from harness.spec.collapse import CollapseRule
 from harness.store.records import CurvePoint
+from harness.suite.claims import read_claim
 from harness.suite.models import TableSpec
 from tests.analysis.conftest import Bench
 from tests.conftest import write_suite
@@ -61,7 +62,9 @@ def test_a_suite_asks_it_and_its_table_claims_and_monitors_know_its_metric(tmp_p
     (table,) = build("Own", [spec], records)
     assert table.header == ("method", "log loss nats", "linear top-1, balanced %")
     assert table.entries[("w_mse",), ("digits",), "linear_balanced"].mean > 10
-    found = verdicts_of(["w_mse > untrained on fit_nll", "w_mse > untrained on few_nll, digits"], records)
+    found = verdicts_of(
+        [*map(read_claim, ("w_mse > untrained on fit_nll", "w_mse > untrained on few_nll, digits"))], records
+    )
     assert [verdict.lines[0].partition(": ")[0] for verdict in found] == [
         "digits, w_mse minus untrained, log loss nats",
         "digits, w_mse minus untrained, log loss (few) nats",
@@ -103,7 +106,7 @@ def bench(tmp_path):
     ],
 )
 def test_better_is_lower_in_claims(bench, claim, answer):
-    (found,) = verdicts_of([claim], bench.records())
+    (found,) = verdicts_of([read_claim(claim)], bench.records())
     assert found.answer == answer
     if answer == "not testable":
         assert found.lines == ("missing: fit_nll is in nats: say how much counts, `by more than 0.1`",)
@@ -146,7 +149,7 @@ def test_a_share_of_a_last_loss_is_no_claim(bench):
     points = [CurvePoint(epoch=1, step=1, values={"fit_nll": 0.5})]
     for label in ("x", "y"):
         bench.done({"linear_top1": 1.0}, label=label, monitors=watched, curve=points, settings={"k": label})
-    (found,) = verdicts_of(["x reaches 80 % of its final fit_nll earlier than y"], bench.records())
+    (found,) = verdicts_of([read_claim("x reaches 80 % of its final fit_nll earlier than y")], bench.records())
     assert found.lines == (
         "missing: cifar10, x, seed 0: less of fit_nll is better, so a share of its last reading says nothing",
     )

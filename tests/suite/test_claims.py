@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from harness.suite.claim_language import Claim, ClaimError, parse, selected
+from harness.suite.claims import Claim, ClaimError, matching_cells, read_claim
 
 Errors = Callable[..., list[str]]
 TEXT = """\
@@ -21,26 +20,31 @@ methods:
 """
 
 
+def claim(left: str, relation: Any, right: str | None = None, **fields: Any) -> Claim:
+    return Claim(left=left, relation=relation, right=right, **fields)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a d=4 > a d=2 on linear_top5, every dataset", Claim("", ">", "a d=4", "a d=2", metric="linear_top5")),
-        ("a < b by more than 1.5 points", Claim("", "<", "a", "b", margin=1.5)),
-        ("a > b, every dataset", Claim("", ">", "a", "b")),
-        ("SimCLR, no L2 not better than SimCLR", Claim("", "not better", "SimCLR, no L2", "SimCLR")),
-        ("a is not worse than b by more than 2 on c", Claim("", "not worse", "a", "b", margin=2.0, datasets=("c",))),
-        ("A equals B within 0.5 on knn5_top1", Claim("", "equals", "A", "B", margin=0.5, metric="knn5_top1")),
-        ("VICReg (PR, BN) of=v + c collapses", Claim("", "collapses", "VICReg (PR, BN) of=v + c")),
-        ("w_mse does not collapse on a, b", Claim("", "does not collapse", "w_mse", datasets=("a", "b"))),
-        ("a reaches 80 % of its final k-NN earlier than b", Claim("", "earlier", "a", "b", metric="knn", share=80.0)),
+        ("a d=4 > a d=2 on linear_top5, every dataset", claim("a d=4", ">", "a d=2", metric="linear_top5")),
+        ("a < b by more than 1.5 points", claim("a", "<", "b", margin=1.5)),
+        ("a > b, every dataset", claim("a", ">", "b")),
+        ("SimCLR, no L2 not better than SimCLR", claim("SimCLR, no L2", "not better", "SimCLR")),
+        ("a is not worse than b by more than 2 on c", claim("a", "not worse", "b", margin=2, datasets=("c",))),
+        ("A equals B within 0.5 on knn5_top1", claim("A", "equals", "B", margin=0.5, metric="knn5_top1")),
+        ("VICReg (PR, BN) of=v + c collapses", claim("VICReg (PR, BN) of=v + c", "collapses")),
+        ("w_mse does not collapse on a, b", claim("w_mse", "does not collapse", datasets=("a", "b"))),
+        ("a reaches 80 % of its final k-NN earlier than b", claim("a", "earlier", "b", metric="knn", share=80.0)),
         (
             "a reaches 99.5% of its final knn20_top1 earlier than b in seconds on c",
-            Claim("", "earlier", "a", "b", metric="knn20_top1", datasets=("c",), share=99.5, unit="seconds"),
+            claim("a", "earlier", "b", metric="knn20_top1", datasets=("c",), share=99.5, unit="seconds"),
         ),
     ],
 )  # fmt: skip
 def test_claims_are_taken_apart(text: str, expected: Claim) -> None:
-    assert parse(text) == replace(expected, text=text)
+    assert read_claim(text) == expected.model_copy(update={"text": text})
+    assert read_claim(str(expected)).model_copy(update={"text": ""}) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,8 +66,42 @@ def test_claims_are_taken_apart(text: str, expected: Claim) -> None:
 )  # fmt: skip
 def test_what_is_no_claim_says_what_to_write(text: str, message: str) -> None:
     with pytest.raises(ClaimError) as caught:
-        parse(text)
+        read_claim(text)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"left": "a", "relation": ">"}, "`>` needs `right`"),
+        ({"left": "a", "relation": "collapses", "right": "b"}, "`collapses` takes no `right`"),
+        ({"left": "a", "relation": "earlier", "right": "b"}, "`earlier` needs `share`"),
+        ({"left": "a", "relation": ">", "right": "b", "share": 50}, "`>` takes no `share`"),
+    ],
+)
+def test_fields_that_do_not_go_together(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Claim(**fields)
+
+
+def test_a_claim_may_be_a_mapping(cells: Any, errors: Errors) -> None:
+    mapping = "{left: whiten d=4, relation: not worse, right: chase, margin: 1, datasets: [stl]}"
+    assert cells(TEXT + f"claims: [{mapping}]\n").planned
+    assert errors(TEXT + f"claims:\n  - {mapping.replace('chase', 'chace')}\n") == [
+        "s.yaml:8: claims[0]: there is no row `chace`; did you mean `chase`?"
+    ]
+    (message,) = errors(TEXT + f"claims:\n  - {mapping.replace('not worse', 'not wrose')}\n")
+    assert message.startswith('s.yaml:8: claims[0].relation: `"not wrose"` is not `>`, ')
+    assert message.endswith("did you mean `not worse`?")
+
+
+def test_a_metric_that_only_the_suite_knows_is_told_from_datasets() -> None:
+    said = read_claim("a > b on fit_nll, c")
+    assert said.datasets == ("fit_nll", "c")
+    resolved = said.with_metric({"fit_nll", "linear_top1"})
+    assert (resolved.metric, resolved.datasets) == ("fit_nll", ("c",))
+    with pytest.raises(ClaimError, match="one metric a claim, not 2"):
+        read_claim("a > b on fit_nll, linear_top1").with_metric({"fit_nll"})
 
 
 @pytest.mark.parametrize(
@@ -83,7 +121,7 @@ def test_what_is_no_claim_says_what_to_write(text: str, message: str) -> None:
 )
 def test_a_name_means_the_rows_that_agree_in_what_it_says(cells: Any, name: str, count: int) -> None:
     placed = cells(TEXT).planned
-    assert len({here.row for here in selected(name, placed)}) == count
+    assert len({here.row for here in matching_cells(name, placed)}) == count
 
 
 def test_a_suites_claims_are_checked_when_it_is_read(errors: Errors) -> None:
