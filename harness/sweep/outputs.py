@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from harness.store.provenance import Code
 from harness.store.store import Store
 from harness.suite.facts import Catalogue, Facts
 from harness.suite.suite import Suite
-from harness.sweep import best, ledger, pictures, report
+from harness.sweep import best, ledger, pictures, plots, report
 from harness.sweep.progress import best as best_trial
 from harness.sweep.report import Found
 from harness.sweep.rows import Row
@@ -29,7 +28,7 @@ def write_outputs(
     store: Store,
     code: Code,
 ) -> list[Path]:
-    """Write trials.csv, sweep.md, best.yaml and, with matplotlib, the pictures; return their paths.
+    """Write trials.csv, sweep.md, best.yaml and the charts; return their paths.
 
     Raises:
         StoreError: the directory cannot be written, or the disk is full.
@@ -41,11 +40,7 @@ def write_outputs(
     found = [Found(study.row, study.all(), study.budget) for study in studies]
     untuned = [row for row in rows if not row.tuned]
     paths = [ledger.write_trials(directory, [here.trials for here in found])]
-    drawn: dict[str, list[Path]] = {}
-    if importlib.util.find_spec("matplotlib") is not None:
-        from harness.sweep.plots import write_plots
-
-        drawn = write_plots(directory / pictures.DIRECTORY, found, score)
+    drawn = plots.write_plots(directory / pictures.DIRECTORY, found, score)
     results = [read_cell(store, trial.cell) for here in found for trial in here.trials if trial.ended]
     stale = sum(result is not None and result.stale(code) is not None for result in results)
     paths.append(report.write_report(directory / report.FILE, suite.title, spec, score, found, untuned, drawn, stale))

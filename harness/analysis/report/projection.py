@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from harness.analysis.row_results import RowResults
 from harness.store.atomic import StoreError, write_text
 from harness.store.records import Sample, unpack_components
 
@@ -40,6 +42,15 @@ class Projections:
                 return None
             self._used[key] = points
         return self._used[key]
+
+    def planes(self, rows: Sequence[RowResults]) -> list[tuple[str, Sequence[int], Sequence[int]]]:
+        """(heading, coordinates, classes) of each row's first seed with a sample, where it can be projected."""
+        planes: list[tuple[str, Sequence[int], Sequence[int]]] = []
+        for row in rows:
+            result = next((result for result in row.results if result.sample is not None), None)
+            if result is not None and result.sample is not None and (plane := self.plane(result.sample)) is not None:
+                planes.append((f"{row.name}, seed {result.cell.seed}", plane, result.sample.labels))
+        return planes
 
     def save(self) -> None:
         """Keep what this page used, and nothing else."""

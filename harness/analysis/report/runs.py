@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.analysis.frame import NOTHING, Record
-from harness.analysis.report.rows import hardware_of
+from harness.analysis.row_results import describe_hardware
 from harness.store.cell_result import CellResult
 from harness.store.records import Failure, Provenance
 
@@ -26,7 +26,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Group:
+class RunGroup:
     """Runs of which the same is to be said."""
 
     heading: str
@@ -73,13 +73,13 @@ def _where(stage: str, failure: Failure) -> str:
     return f"training, last begun: {', '.join(place)}" if place else "before training"
 
 
-def groups(records: Sequence[Record]) -> list[Group]:
+def groups(records: Sequence[Record]) -> list[RunGroup]:
     """What is not there, and what is there but stale, by reason."""
     found: dict[tuple[str, str], list[str]] = {}
     for record in records:
         for key in _said(record):
             found.setdefault(key, []).append(name(record))
-    return [Group(heading, reason, tuple(names)) for (heading, reason), names in sorted(found.items())]
+    return [RunGroup(heading, reason, tuple(names)) for (heading, reason), names in sorted(found.items())]
 
 
 def _said(record: Record) -> Iterator[tuple[str, str]]:
@@ -107,7 +107,7 @@ def name(record: Record) -> str:
 
 
 @dataclass(frozen=True)
-class Made:
+class ProvenanceGroup:
     """What made some of the results: everything that is not one run's own."""
 
     results: str
@@ -115,14 +115,16 @@ class Made:
     facts: tuple[tuple[str, str], ...]
 
 
-def provenance(records: Sequence[Record]) -> list[Made]:
+def provenance(records: Sequence[Record]) -> list[ProvenanceGroup]:
     """What is stored, grouped by commit, libraries and machine, the largest group first."""
     found: dict[tuple[tuple[str, str], ...], dict[tuple[str, str], Provenance]] = {}
     for result in (record.result for record in records if record.result is not None):
         for kind, id_, made in _made(result):
             found.setdefault(_facts(made), {})[kind, id_] = made
     ordered = sorted(found.items(), key=lambda pair: (-len(pair[1]), pair[0]))
-    return [Made(_counted([kind for kind, _ in group]), (*facts, _shared(group))) for facts, group in ordered]
+    return [
+        ProvenanceGroup(_counted([kind for kind, _ in group]), (*facts, _shared(group))) for facts, group in ordered
+    ]
 
 
 def _made(result: CellResult) -> Iterator[tuple[str, str, Provenance]]:
@@ -136,7 +138,7 @@ def _made(result: CellResult) -> Iterator[tuple[str, str, Provenance]]:
 
 def _facts(made: Provenance) -> tuple[tuple[str, str], ...]:
     commit = (made.commit or "none") + (" with changes not committed" if made.dirty else "")
-    facts = {"commit": commit, "machine": hardware_of(made), "platform": made.platform} | made.versions
+    facts = {"commit": commit, "machine": describe_hardware(made), "platform": made.platform} | made.versions
     return tuple(facts.items())
 
 
