@@ -1,4 +1,4 @@
-"""Curves of training, thin and rounded for the page. Owns no arithmetic but rounding and the mean of seconds."""
+"""Curves of training, thinned and rounded for charts. Owns no arithmetic but rounding and the mean of seconds."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def recorded_measures(rows: Sequence[RowResults]) -> list[str]:
                 for name in reading.values:
                     own[name] = own.get(name, 0) + 1
             counts = {name: max(counts.get(name, 0), own.get(name, 0)) for name in {**counts, **own}}
-    kept = [name for name, count in counts.items() if count > 1 and not name.endswith(_LEFT_OUT)]
+    measures = [name for name, count in counts.items() if count > 1 and not name.endswith(_LEFT_OUT)]
     accuracies = monitored_metrics(rows)
-    return sorted(kept, key=lambda name: (_place(name, accuracies), name != "loss", name.startswith("loss_"), name))
+    return sorted(measures, key=lambda name: (_place(name, accuracies), name != "loss", name.startswith("loss_"), name))
 
 
 def _place(name: str, first: Sequence[str]) -> int:
@@ -53,13 +53,13 @@ def training_curve(row: RowResults, measure: str) -> dict[str, Any] | None:
 
     Returns None where there is none.
     """
-    found = [{r.epoch: r for r in run if measure in r.values} for run in row.readings]
-    runs = [run for run in found if run]
+    by_epoch = [{r.epoch: r for r in run if measure in r.values} for run in row.readings]
+    runs = [run for run in by_epoch if run]
     if not runs:
         return None
     epochs = thin(sorted(set.intersection(*(set(run) for run in runs))), POINTS)
     seconds = [_mean([run[epoch].seconds for run in runs]) for epoch in epochs]
-    seeds = [result.cell.seed for result, run in zip(row.results, found, strict=True) if run]
+    seeds = [result.cell.seed for result, run in zip(row.results, by_epoch, strict=True) if run]
     return {
         "epoch": epochs,
         "views": [runs[0][epoch].views for epoch in epochs],

@@ -42,12 +42,12 @@ def pareto_rows(rows: Sequence[RowResults], cost: str, metric: str) -> list[int]
         if cost in OF_HARDWARE and len(row.hardware) != 1:
             continue  # seeds on different machines have no common price
         groups.setdefault(row.hardware if cost in OF_HARDWARE else (), []).append(index)
-    found = []
+    on_front = []
     for members in groups.values():
         own = [rows[i] for i in members]
         points = [(row.mean(cost) or 0.0, row.metric(metric).sign * (row.mean(metric) or 0.0)) for row in own]
-        found += [members[i] for i in pareto_front(points)]
-    return found
+        on_front += [members[i] for i in pareto_front(points)]
+    return on_front
 
 
 @dataclass(frozen=True)

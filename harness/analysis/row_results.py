@@ -36,8 +36,8 @@ class RowResults:
     @cached_property
     def results(self) -> list[CellResult]:
         """Of the seeds whose pretraining is done, whichever evaluations are, in the order of the plan."""
-        found = [record.result for record in self.records if record.result is not None]
-        return [result for result in found if result.pretraining.status == "done"]
+        stored = [record.result for record in self.records if record.result is not None]
+        return [result for result in stored if result.pretraining.status == "done"]
 
     @cached_property
     def readings(self) -> list[list[Reading]]:
@@ -115,10 +115,10 @@ def titles_of(rows: Iterable[RowResults]) -> dict[str, str]:
 
 def monitored_metrics(rows: Iterable[RowResults]) -> list[str]:
     """Metrics that some training has a curve of, in the order of first appearance."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for result in (result for row in rows for result in row.results):
         prefixes = tuple(f"{label}_" for label in result.cell.monitors)
         for name in (name for point in result.curves for name in point.values):
             if name.startswith(prefixes) and not name.startswith(SPACES):
-                found.setdefault(name)
-    return list(found)
+                names.setdefault(name)
+    return list(names)

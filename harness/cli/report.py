@@ -38,11 +38,11 @@ def command(session: Session, output: Path | None) -> None:
     path = output or session.output / "report.html"
     if output is None:
         claim(session.output, session.suite, session.results)
-    write_text(path, render(_material(session), session.output / CACHE))
+    write_text(path, render(_report_content(session), session.output / CACHE))
     click.echo(f"written: {path} ({path.stat().st_size / 1e6:.2f} MB)")
 
 
-def _material(session: Session) -> ReportContent:
+def _report_content(session: Session) -> ReportContent:
     from harness.analysis.references import load
     from harness.analysis.report.page import ReportContent
 

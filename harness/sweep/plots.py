@@ -38,7 +38,7 @@ from harness.sweep.space import Options, Range, Setting
 from harness.sweep.trials import Trial
 
 RESOLUTION = 30  # cells of a heat map, in each direction that is a range
-SMOOTHING_LENGTH = 0.08  # of the side of a heat map: how far a trial's value is smeared
+SMOOTHING_LENGTH = 0.08  # of the side of a heat map: how far a trial's value reaches
 _STATES = {"done": PALETTE[0], "pruned": CONTROL, "failed": COLLAPSED, "best so far": PALETTE[1]}
 _TOOLTIP = ["trial:Q", "value:Q", "settings:N"]
 
@@ -81,7 +81,8 @@ def _history(search: Found, score: str) -> ChartType:
         {"trial": trial.index, "value": float(value), "state": "best so far"}
         for trial, value in zip(done, best_so_far, strict=True)
     ]
-    colours = alt.Scale(domain=list(_STATES), range=list(_STATES.values()))
+    states = [state for state in _STATES if state in ("done", "best so far", *(trial.state for trial in ended_early))]
+    colours = alt.Scale(domain=states, range=[_STATES[state] for state in states])
     colour = alt.Color("state:N", scale=colours, legend=alt.Legend(symbolType="circle"))
     x = alt.X("trial:Q", title="trial", axis=alt.Axis(tickMinStep=1, format="d"))
     y = alt.Y("value:Q", title=score, scale=alt.Scale(zero=False))
@@ -104,7 +105,7 @@ def landscape_chart(searches: Sequence[Found], score: str) -> ChartType | None:
     if not panels:
         return None
     notes = ["points are trials, the ring is the best; colours end where the worst tenth of the scores begins"]
-    title = "Validation score over two settings, smeared between the trials"
+    title = "Validation score over two settings, smoothed between the trials"
     return panel_grid(panels, title, title, notes=notes, share_colours=False)
 
 

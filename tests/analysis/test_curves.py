@@ -1,4 +1,4 @@
-"""Curves as the page draws them: the final evaluation as the last point, thin, rounded, common to all seeds."""
+"""Curves as the page draws them: the final evaluation as the last point, thinned, rounded, common to all seeds."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Pareto pareto_rows by hand, and when a row reached an accuracy."""
+"""Pareto fronts by hand, and when a row reached an accuracy."""
 
 import itertools
 import random

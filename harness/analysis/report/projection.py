@@ -36,8 +36,8 @@ class Projections:
         """x0, y0, x1, y1, ... of the sample's images; None where there are too few, or nothing varies."""
         key = _key(sample)
         if key not in self._used:
-            found = self._known.get(key)
-            points = project(sample) if found is None or len(found) != 2 * sample.images else found
+            cached = self._known.get(key)
+            points = project(sample) if cached is None or len(cached) != 2 * sample.images else cached
             if points is None:
                 return None
             self._used[key] = points

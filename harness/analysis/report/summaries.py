@@ -22,7 +22,7 @@ _CLASSES = 20  # columns of accuracies by class
 
 def curve_tables(rows: Sequence[RowResults]) -> list[dict[str, Any]]:
     """The curves of loss and monitored metrics as numbers: at most six epochs of each."""
-    found = []
+    tables = []
     titles, shown = titles_of(rows), ["loss", *monitored_metrics(rows)]
     for measure in [name for name in recorded_measures(rows) if name in shown]:
         for dataset in dict.fromkeys(row.dataset for row in rows):
@@ -31,10 +31,10 @@ def curve_tables(rows: Sequence[RowResults]) -> list[dict[str, Any]]:
             epochs = thin(sorted({e for _, own in curves for e in own["epoch"]}), _COLUMNS_OF_CURVES)
             if curves:
                 lines = [(name, [_mean_at(own, epoch) for epoch in epochs]) for name, own in curves]
-                found.append(
+                tables.append(
                     {"title": f"{curve_title(measure, titles)}, {dataset}, at epoch", "epochs": epochs, "lines": lines}
                 )
-    return found
+    return tables
 
 
 def _mean_at(own: Mapping[str, Any], epoch: int) -> str:
@@ -63,8 +63,8 @@ def _price(row: RowResults, cost: str, front: bool) -> str:
 def class_table(rows: Sequence[RowResults], dataset: str, metric: str) -> dict[str, Any]:
     """The accuracy of each class, means over the seeds; of many classes, those that the rows find hardest."""
     evaluation = metric.rpartition("_")[0]
-    found = [(row, [dict(r.recalls(evaluation)) for r in row.results]) for row in rows if row.dataset == dataset]
-    means = [(row.name, _class_means(runs)) for row, runs in found if runs and all(runs)]
+    recalls = [(row, [dict(r.recalls(evaluation)) for r in row.results]) for row in rows if row.dataset == dataset]
+    means = [(row.name, _class_means(runs)) for row, runs in recalls if runs and all(runs)]
     every = list(dict.fromkeys(label for _, own in means for label, mean in own.items() if mean is not None))
     hard = sorted(every, key=lambda label: sum(own.get(label) or 0.0 for _, own in means))[:_CLASSES]
     classes = [label for label in every if label in hard]
@@ -89,7 +89,7 @@ def time_to_accuracy_table(rows: Sequence[RowResults], dataset: str) -> dict[str
     metric = next((name for name in monitored_metrics(own) if any(_is_accuracy(row.metric(name)) for row in own)), "")
     marks = accuracy_thresholds(own, metric) if metric else []
     lines = [
-        (row.name, [_said(time_to_accuracy(row, metric, mark)) for mark in marks])
+        (row.name, [_time_text(time_to_accuracy(row, metric, mark)) for mark in marks])
         for row in own
         if marks and training_curve(row, metric) is not None
     ]
@@ -108,7 +108,7 @@ def _is_accuracy(metric: Metric) -> bool:
     return metric.unit == PER_CENT and metric.higher_is_better
 
 
-def _said(item: TimeToAccuracy) -> str:
+def _time_text(item: TimeToAccuracy) -> str:
     if item.views is None:
         return "not reached" if item.runs == 0 else f"in {item.runs} of {item.of} runs"
     seconds = "" if item.seconds is None else f", {item.seconds:,.0f} s"
