@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.analysis.frame import first_of, text_of
 from harness.analysis.layout import field_name
-from harness.analysis.report.rows import hardware
+from harness.analysis.row_results import hardware
 from harness.analysis.statistics import Difference, paired_difference
 from harness.analysis.stored import StoredRun, cell_fields, changed_fields, names_by_probe, pretraining_fields
 from harness.spec.metric import Metric

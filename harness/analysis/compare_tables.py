@@ -10,7 +10,7 @@ from harness.analysis.compare import Comparison, Pair, RowPair, changes, provena
 from harness.analysis.entries import headings, title_of
 from harness.analysis.frame import DEFAULT_RULE, NOTHING, evaluation_name, failure_text
 from harness.analysis.notes import Note
-from harness.analysis.report.rows import hardware
+from harness.analysis.row_results import hardware
 from harness.analysis.tables import Table
 from harness.progress import first_line
 from harness.spec.collapse import CollapseRule

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,10 +53,7 @@ def figure_metrics(specs: Sequence[TableSpec], tables: Sequence[Table]) -> list[
 
 
 def _draw(session: Session, records: list[Record], metrics: list[str]) -> list[Path]:
-    """Write the figures; none where nothing is done yet, or matplotlib is not installed, which is said."""
-    if importlib.util.find_spec("matplotlib") is None:
-        click.echo("no picture: matplotlib is not installed (pip install 'ssl-harness[figures]')", err=True)
-        return []
-    from harness.analysis.figures import write_figures
+    """Write the figures; none where nothing is done yet."""
+    from harness.analysis.charts import write_charts
 
-    return write_figures(session.output, session.suite.title, records, metrics, session.controls)
+    return write_charts(session.output, session.suite.title, records, metrics, session.controls)

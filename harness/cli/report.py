@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from harness.cli.session import Session, suite_options
 
 if TYPE_CHECKING:
     from harness.analysis.frame import Record
-    from harness.analysis.report.page import Material, Search
+    from harness.analysis.report.page import ReportContent, SweepResults
     from harness.spec.models import Source
 
 CACHE = "projections.json"
@@ -37,18 +38,18 @@ def command(session: Session, output: Path | None) -> None:
     path = output or session.output / "report.html"
     if output is None:
         claim(session.output, session.suite, session.results)
-    write_text(path, render(_material(session), session.output / CACHE))
+    write_text(path, render(_report_content(session), session.output / CACHE))
     click.echo(f"written: {path} ({path.stat().st_size / 1e6:.2f} MB)")
 
 
-def _material(session: Session) -> Material:
+def _report_content(session: Session) -> ReportContent:
     from harness.analysis.references import load
-    from harness.analysis.report.page import Material
+    from harness.analysis.report.page import ReportContent
 
     suite, records = session.suite, session.records()
     preset = f" --preset {suite.preset}" if suite.preset else ""
     fixed = "".join(f" --set {name}={node.value}" for name, node in suite.fixed)
-    return Material(
+    return ReportContent(
         title=suite.title,
         description=suite.content.description,
         records=records,
@@ -66,16 +67,17 @@ def _material(session: Session) -> Material:
     )
 
 
-def _search(session: Session) -> Search | None:
+def _search(session: Session) -> SweepResults | None:
     """What a sweep has left among the suite's results; None where there was none."""
-    from harness.analysis.report.page import Search
-    from harness.sweep.pictures import BEST, DIRECTORY, HEADINGS
+    from harness.analysis.report.page import SweepResults
+    from harness.sweep.pictures import BEST, CHART, DIRECTORY, HEADINGS
 
     best = session.output / BEST
     if session.suite.content.sweep is None or not best.exists():
         return None
-    files = [(heading, session.output / DIRECTORY / f"{name}.png") for name, heading in HEADINGS.items()]
-    return Search([(heading, file.read_bytes()) for heading, file in files if file.exists()], best.read_text())
+    files = [(heading, session.output / DIRECTORY / f"{name}{CHART}") for name, heading in HEADINGS.items()]
+    charts = [(heading, json.loads(file.read_text(encoding="utf-8"))) for heading, file in files if file.exists()]
+    return SweepResults(charts, best.read_text())
 
 
 def class_names(records: list[Record], data_dir: Path) -> dict[str, tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from harness.store.provenance import Code
 from harness.store.store import Store
 from harness.suite.facts import Catalogue, Facts
 from harness.suite.suite import Suite
-from harness.sweep import best, frames, pictures, report
+from harness.sweep import best, frames, pictures, plots, report
 from harness.sweep.rows import SweepRow
 from harness.sweep.trials import RowStudy, StudyResult
 
@@ -27,7 +26,7 @@ def write_outputs(
     store: Store,
     code: Code,
 ) -> list[Path]:
-    """Write trials.csv, sweep.md, best.yaml and, with matplotlib, the pictures; return their paths.
+    """Write trials.csv, sweep.md, best.yaml and the charts; return their paths.
 
     Raises:
         StoreError: the directory cannot be written, or the disk is full.
@@ -39,11 +38,7 @@ def write_outputs(
     results = [study.result() for study in studies]
     untuned = [row for row in rows if not row.tuned]
     paths = [frames.write_trials(directory, studies)]
-    drawn: dict[str, list[Path]] = {}
-    if importlib.util.find_spec("matplotlib") is not None:
-        from harness.sweep.plots import write_plots
-
-        drawn = write_plots(directory / pictures.DIRECTORY, results, score)
+    drawn = plots.write_plots(directory / pictures.DIRECTORY, results, score)
     cells = [read_cell(store, trial.cell) for result in results for trial in result.trials if trial.ended]
     stale = sum(cell is not None and cell.stale(code) is not None for cell in cells)
     paths.append(report.write_report(directory / report.FILE, suite.title, spec, score, results, untuned, drawn, stale))

@@ -1,4 +1,4 @@
-"""Which pictures a sweep leaves, by file name; where they and the winners' suite lie. No matplotlib, no Optuna."""
+"""Which pictures a sweep leaves, by file name; where they and the winners' suite lie. No Altair, no Optuna."""
 
 from __future__ import annotations
 
@@ -9,4 +9,5 @@ HEADINGS = {
     "slices": "Slices",
     "importances": "Importances",
 }
+CHART = ".vl.json"  # the Vega-Lite specification beside each PNG and SVG
 BEST = "best.yaml"

@@ -6,19 +6,21 @@ Skipped, with that reason, where there is no Chromium or no driver for it.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
 
 from harness.analysis.report.page import render
-from tests.analysis.report.conftest import filled
+from tests.analysis.conftest import Bench
+from tests.analysis.report.conftest import filled, material, run
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium import webdriver  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -123,81 +125,103 @@ def test_filtering_by_text_and_by_method(page):
     assert form.find_element(By.TAG_NAME, "output").text == "1 of 7 rows"
 
 
-def test_a_curve_tells_its_values_under_the_pointer_and_by_arrow_keys(page):
-    chart = page.find_element(By.CSS_SELECTOR, "#curve-chart svg")
-    page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", chart)
-    mark = chart.find_element(By.CSS_SELECTOR, "path.mark")
-    tip = page.find_element(By.CSS_SELECTOR, "#curve-chart .tip")
-    assert not tip.is_displayed()
-    ActionChains(page).move_to_element(mark).perform()
-    assert tip.is_displayed()
-    assert tip.text.splitlines() == [
-        "good",
-        "51",
-        "epoch 1, 100 views, 3.333 s",
-        "seed 0: 50",
-        "seed 1: 51",
-        "seed 2: 52",
-    ]
-    chart.send_keys(Keys.ARROW_RIGHT)
-    assert tip.text.splitlines()[:3] == ["good", "61", "epoch 2, 200 views, 6.667 s"]
-    chart.send_keys(Keys.ARROW_DOWN)
-    assert tip.text.splitlines()[:2] == ["cheap", "46"]
-    chart.send_keys(Keys.ESCAPE)
-    assert not tip.is_displayed()
+def chart(page, name):
+    """A chart once it is drawn, scrolled into view."""
+    host = page.find_element(By.ID, f"chart-{name}")
+    WebDriverWait(page, 20).until(lambda _: host.find_elements(By.CSS_SELECTOR, "svg.marks"))
+    page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", host)
+    return host
 
 
-def test_the_axis_and_the_measure_of_the_curves(page):
-    def title():
-        return page.find_element(By.CSS_SELECTOR, "#curve-chart svg").get_attribute("aria-label")
-
-    assert "5-NN % over epochs, a line for each of 3 rows" in title()
-    Select(page.find_element(By.ID, "curve-axis")).select_by_value("seconds")
-    assert "over seconds of training" in title()
-    assert page.find_element(By.ID, "curve-note").text == "Seconds on cpu, 2 threads, host here."
-    Select(page.find_element(By.ID, "curve-measure")).select_by_value("loss")
-    assert "training loss" in title()
+def told(page, element):
+    """The tooltip of an element: {name: value}."""
+    ActionChains(page).move_to_element(element).perform()
+    shown = WebDriverWait(page, 5).until(lambda _: page.find_elements(By.CSS_SELECTOR, ".vg-tooltip.visible tr"))
+    return {
+        row.find_element(By.CLASS_NAME, "key").text.rstrip(":"): row.find_element(By.CLASS_NAME, "value").text
+        for row in shown
+    }
 
 
-def test_the_legend_hides_a_row_in_every_figure(page):
-    def lines():
-        return len(page.find_elements(By.CSS_SELECTOR, "#curve-chart path.line"))
-
-    assert lines() == 3
-    page.find_element(By.CSS_SELECTOR, "#curve-legend button").send_keys(Keys.ENTER)
-    assert lines() == 2
-    assert page.switch_to.active_element.get_attribute("aria-pressed") == "false"
-    assert "a point for each of 2 rows" in page.find_element(By.CSS_SELECTOR, "#cost-chart svg").get_attribute(
-        "aria-label"
-    )
+def test_every_chart_is_drawn_and_says_what_it_shows(page):
+    names = [host.get_attribute("id") for host in page.find_elements(By.CSS_SELECTOR, ".chart")]
+    assert len(names) == 7
+    drawn = [chart(page, name.removeprefix("chart-")) for name in names]
+    documents = [host.find_element(By.XPATH, "descendant-or-self::*[@role='graphics-document']") for host in drawn]
+    labels = [document.get_attribute("aria-label") for document in documents]
+    assert labels[0] == "linear top-1 %, 5-NN % of 4 rows, a point for each run"
+    assert all(labels)
 
 
-def test_the_frontier_and_its_axes(page):
-    def label():
-        return page.find_element(By.CSS_SELECTOR, "#cost-chart svg").get_attribute("aria-label")
-
-    assert "on the front: cheap, good." in label()
-    assert not page.find_element(By.ID, "cost-hardware").is_displayed()
-    Select(page.find_element(By.ID, "cost-axis")).select_by_value("train_seconds")
-    assert page.find_element(By.ID, "cost-hardware").is_displayed()
-    assert "Only rows measured on cpu, 2 threads, host here" in page.find_element(By.ID, "cost-note").text
-    assert "on the front: good." in label()
+def test_a_curve_tells_its_values_under_the_pointer(page):
+    marks = chart(page, "curves").find_elements(By.CSS_SELECTOR, ".mark-symbol.role-mark path")
+    tip = told(page, next(mark for mark in marks if "cheap" in mark.get_attribute("aria-label")))
+    assert (tip["row"], tip["5-NN %"], tip["low"], tip["high"]) == ("cheap", "41", "40", "42")
+    assert (tip["epochs"], tip["views seen in training"]) == ("1", "100")
 
 
-def test_the_spectrum_at_step_0_is_a_thin_line_below_that_at_the_end(page):
-    panel = page.find_element(By.CSS_SELECTOR, "[data-spectrum='0']")
-    lines = panel.find_elements(By.CSS_SELECTOR, "path.line")
-    assert [line.get_attribute("class") for line in lines] == ["line thin", "line"]
-    panel.find_element(By.TAG_NAME, "svg").send_keys(Keys.ARROW_RIGHT)
-    assert panel.find_element(By.CSS_SELECTOR, ".tip").text.splitlines()[0] == "encoder output h at step 0"
+def test_the_axis_of_the_curves(page):
+    host = chart(page, "curves")
+
+    def titles():
+        return {text.text for text in host.find_elements(By.CSS_SELECTOR, ".role-title-text text")}
+
+    assert "epochs" in titles()
+    Select(host.find_element(By.CSS_SELECTOR, ".vega-bindings select")).select_by_visible_text("seconds of training")
+    WebDriverWait(page, 5).until(lambda _: "seconds of training" in titles())
+    assert "epochs" not in titles()
+
+
+def test_a_row_chosen_in_the_legend_stands_out(page):
+    host = chart(page, "curves")
+
+    def faded():
+        lines = host.find_elements(By.CSS_SELECTOR, ".mark-line.role-mark path")
+        return {float(line.get_attribute("opacity") or 1) < 0.5 for line in lines}
+
+    assert faded() == {False}
+    ActionChains(page).move_to_element(host.find_element(By.XPATH, ".//*[text()='cheap']")).click().perform()
+    WebDriverWait(page, 5).until(lambda _: faded() == {True, False})
+
+
+def test_the_frontier_of_another_metric(page):
+    host = chart(page, "frontier")
+
+    def values():
+        marks = host.find_elements(By.CSS_SELECTOR, ".mark-symbol.role-mark path")
+        labels = [mark.get_attribute("aria-label") for mark in marks]
+        return {re.search("mean: ([0-9.]+)", label)[1] for label in labels if "row: good" in label}
+
+    assert values() == {"73"}
+    Select(host.find_element(By.CSS_SELECTOR, ".vega-bindings select")).select_by_visible_text("5-NN %")
+    WebDriverWait(page, 5).until(lambda _: values() == {"71"})
 
 
 def test_one_class_alone_in_the_plane(page):
-    assert page.find_element(By.ID, "projection-control-name").text == "random, seed 0"
-    assert len(page.find_elements(By.CSS_SELECTOR, "#projection-own svg text")) == 60
-    page.find_element(By.CSS_SELECTOR, "#projection-legend button").send_keys(Keys.ENTER)
-    assert len(page.find_elements(By.CSS_SELECTOR, "#projection-own svg text.faded")) == 40
-    assert page.switch_to.active_element.text.split() == ["0", "plane"]
+    host = chart(page, "projection-0")
+    images = host.find_elements(By.CSS_SELECTOR, ".mark-text.role-mark text")
+    assert len(images) == 4 * 60
+    ActionChains(page).move_to_element(host.find_element(By.XPATH, ".//*[text()='0 plane']")).click().perform()
+
+    def faded():
+        images = host.find_elements(By.CSS_SELECTOR, ".mark-text.role-mark text")
+        return sum(float(image.get_attribute("opacity") or 1) < 0.5 for image in images)
+
+    WebDriverWait(page, 5).until(lambda _: faded() == 4 * 40)
+
+
+def test_a_name_with_markup_is_text_in_a_chart_and_its_tooltip(browser, tmp_path):
+    name = "<img src=x onerror=document.title='run'>"
+    bench = Bench(tmp_path)
+    run(bench, name, 0, [40.0, 50.0, 61.0])
+    (tmp_path / "report.html").write_text(render(material(bench.records())), encoding="utf-8")
+    browser.get((tmp_path / "report.html").as_uri())
+    host = chart(browser, "curves")
+    assert host.find_elements(By.XPATH, f'.//*[text()="{name}"]')
+    tip = told(browser, host.find_element(By.CSS_SELECTOR, ".mark-symbol.role-mark path"))
+    assert tip["row"] == name
+    assert browser.find_elements(By.TAG_NAME, "img") == []
+    assert browser.title == "A <toy>"
 
 
 def test_light_and_dark(page):
@@ -213,10 +237,27 @@ def test_light_and_dark(page):
     assert paper() == before
 
 
+def test_charts_are_dark_on_a_dark_page_and_light_in_print(page):
+    host = chart(page, "accuracy")
+
+    def label():
+        text = host.find_element(By.CSS_SELECTOR, ".role-axis-label text")
+        return page.execute_script("return getComputedStyle(arguments[0]).fill", text)
+
+    page.execute_script("document.documentElement.dataset.theme = 'light'")
+    assert label() == "rgb(27, 31, 35)"
+    page.execute_script("document.documentElement.dataset.theme = 'dark'")
+    assert label() == "rgb(232, 234, 237)"
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert label() == "rgb(27, 31, 35)"
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 @pytest.mark.parametrize("width", [360, 1200])
 def test_the_page_never_scrolls_sideways(page, width):
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    chart(page, "projection-0")
     page.execute_script("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     root, inner = "document.documentElement", page.execute_script("return window.innerWidth")
     scroll, client = page.execute_script(f"return [{root}.scrollWidth, {root}.clientWidth]")

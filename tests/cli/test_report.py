@@ -51,7 +51,13 @@ def test_it_writes_one_file_and_says_which(ran, report):
     assert "w_mse collapses" in text
     assert "include: toy.yaml" in text  # the suite as written, and
     assert "sub_batch_size: 32" in text  # what it includes
-    assert '"classes":{"digits":["0","1","2","3","4","5","6","7","8","9"]}' in text
+
+
+def test_images_in_the_plane_have_the_names_of_their_classes(ran, report, tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.cli.report.class_names", lambda *_: {"digits": ("zero", "one")})
+    code, _ = report("--output", tmp_path / "page.html")
+    assert code == 0
+    assert '"class":"1 one"' in (tmp_path / "page.html").read_text()
 
 
 def test_a_second_report_has_the_same_bytes_wherever_it_is_written(ran, report, tmp_path):

@@ -1,6 +1,5 @@
 """The verbs in one process: what they print, write and exit with."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -196,24 +195,14 @@ def test_the_table_for_papers_and_slides(harness, ran):
     place = directory / "results" / "toy"
     code, out = harness("table", suite, "--results", directory / "results")
     assert code == 0
-    assert f"figures in {place}, as .png and .svg: accuracy, curves, losses, frontier, spectra" in out
+    assert f"figures in {place}, as .png and .svg: accuracy, curves, losses, frontier, spectra, alignment" in out
     assert str(place / "table.tex") in out
     tex = (place / "table.tex").read_text()
     assert r"\toprule" in tex
     assert r"w\_mse" in tex
-    for name in ("accuracy", "curves", "losses", "frontier", "spectra"):
+    for name in ("accuracy", "curves", "losses", "frontier", "spectra", "alignment"):
         assert (place / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (place / f"{name}.svg").read_text()
-
-
-def test_without_matplotlib_there_is_no_picture_and_it_is_said(harness, ran, tmp_path, monkeypatch):
-    directory, suite, _ = ran
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "matplotlib" else find(name, *a))
-    code, out = harness("table", suite, "--results", directory / "results")
-    assert code == 0
-    assert "no picture: matplotlib is not installed (pip install 'ssl-harness[figures]')" in out
-    assert "figures in" not in out
 
 
 def test_show_by_the_first_digits_of_an_id(harness, ran):

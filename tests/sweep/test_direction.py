@@ -7,7 +7,7 @@ import pytest
 
 from harness.registry import use
 from harness.sweep import sampling
-from harness.sweep.plots import _limits
+from harness.sweep.plots import colour_limits
 from harness.sweep.progress import describe
 from tests.evaluation.probes import own
 from tests.sweep import fakes
@@ -50,4 +50,4 @@ def test_what_samplers_see_turned_is_stored_as_it_is(tmp_path):
 
 
 def test_colours_are_for_the_better_part():
-    assert _limits(-np.arange(11.0)) == (-9.0, 0.0)
+    assert colour_limits(-np.arange(11.0)) == (-9.0, 0.0)

@@ -1,7 +1,9 @@
-"""What a sweep leaves: trials.csv, sweep.md, the pictures, and best.yaml, which means exactly the winners' cells."""
+"""What a sweep leaves: trials.csv, sweep.md, the charts, and best.yaml, which means exactly the winners' cells."""
 
 import csv
+import json
 from contextlib import nullcontext
+from itertools import accumulate
 from unittest.mock import patch
 
 import pytest
@@ -247,19 +249,30 @@ def test_trials_of_older_code_are_counted(done, tmp_path):
     assert {record.stale for record in records} == {"the code of method w_mse has changed since"}
 
 
-def test_pictures_are_there_as_png_and_svg(done):
+def test_charts_are_there_as_png_svg_and_specification(done):
     directory = done[0].directory / "search"
-    names = {path.name for path in directory.iterdir()}
-    assert names == {f"{n}.{k}" for n in ("history", "landscape", "slices", "importances") for k in ("png", "svg")}
+    names, kinds = ("history", "landscape", "slices", "importances"), ("png", "svg", "vl.json")
+    assert {path.name for path in directory.iterdir()} == {f"{name}.{kind}" for name in names for kind in kinds}
     assert (directory / "landscape.png").read_bytes()[:4] == b"\x89PNG"
-    svg = (directory / "landscape.svg").read_text()
-    assert svg.count("<image") >= 2  # a heat map for each of the two rows that have two settings
+    landscape = json.loads((directory / "landscape.vl.json").read_text())
+    assert len(landscape["concat"]) == 2  # a heat map for each of the two rows that have two settings
+    assert all(panel["layer"][0]["mark"]["type"] == "rect" for panel in landscape["concat"])
     text = (done[0].directory / "sweep.md").read_text()
-    for name in ("history", "landscape", "slices", "importances"):
+    for name in names:
         assert f"(search/{name}.png)" in text
+
+
+def test_the_history_has_every_trial_and_the_best_so_far(done):
+    history = json.loads((done[0].directory / "search" / "history.vl.json").read_text())
+    study = done[1][0]
+    values = [trial.value for trial in study.trials()]
+    best_so_far, trials = (history["datasets"][layer["data"]["name"]] for layer in history["concat"][0]["layer"])
+    assert [point["value"] for point in trials] == pytest.approx(values, rel=1e-4)
+    assert [point["value"] for point in best_so_far] == pytest.approx(list(accumulate(values, max)), rel=1e-4)
+    assert trials[0]["settings"] == study.row.text(study.trials()[0].values)
 
 
 def test_the_same_trials_give_the_same_bytes(done, tmp_path):
     first, again = done[0].directory, swept(tmp_path / "s", draw=True)[0].directory
-    for name in ("trials.csv", "sweep.md", "search/history.svg"):
+    for name in ("trials.csv", "sweep.md", "search/history.svg", "search/landscape.png", "search/slices.vl.json"):
         assert (first / name).read_bytes() == (again / name).read_bytes(), name

@@ -13,27 +13,27 @@ from dataclasses import dataclass
 
 from harness.analysis.entries import told_apart
 from harness.analysis.frame import planned_metrics
-from harness.analysis.report.rows import Row
+from harness.analysis.row_results import RowResults
 from harness.analysis.statistics import Difference, paired_difference
 
 _NAMED = 4  # rows named one by one in a sentence
 
 
 @dataclass(frozen=True)
-class Standing:
+class Ranking:
     """The rows of one dataset under one metric."""
 
-    leader: Row
+    leader: RowResults
     """Best mean among the rows that compete."""
-    behind: tuple[Row, ...]
+    beaten: tuple[RowResults, ...]
     """Those that the leader is better than: the interval of the paired difference excludes zero."""
-    level: tuple[tuple[Row, Difference | None], ...]
+    tied: tuple[tuple[RowResults, Difference | None], ...]
     """Those that it is not to be told apart from, nearest first."""
     incomplete: int
     """Rows with a seed missing, which are not compared."""
 
 
-def standing(rows: Sequence[Row], metric: str) -> Standing | None:
+def rank_rows(rows: Sequence[RowResults], metric: str) -> Ranking | None:
     """Compare the rows of one dataset; None where no row is complete."""
     competing = [row for row in rows if not row.control and row.collapsed < len(row.records)]
     complete = [row for row in competing if row.mean(metric) is not None]
@@ -43,41 +43,41 @@ def standing(rows: Sequence[Row], metric: str) -> Standing | None:
     leader, others = order[0], order[1:]
     differences = [paired_difference(leader.values(metric), row.values(metric)) for row in others]
     clear = [difference is not None and difference.interval.excludes(0.0) for difference in differences]
-    behind = tuple(row for row, apart in zip(others, clear, strict=True) if apart)
-    level = tuple((row, d) for row, d, apart in zip(others, differences, clear, strict=True) if not apart)
-    return Standing(leader, behind, level, len(competing) - len(complete))
+    beaten = tuple(row for row, is_clear in zip(others, clear, strict=True) if is_clear)
+    tied = tuple((row, d) for row, d, is_clear in zip(others, differences, clear, strict=True) if not is_clear)
+    return Ranking(leader, beaten, tied, len(competing) - len(complete))
 
 
-def sentence(rows: Sequence[Row], dataset: str, metric: str) -> str:
+def sentence(rows: Sequence[RowResults], dataset: str, metric: str) -> str:
     """Who leads on a dataset, as plain text."""
     here = [row for row in rows if row.dataset == dataset]
-    found = standing(here, metric)
-    if found is None:
+    ranking = rank_rows(here, metric)
+    if ranking is None:
         return f"On {dataset} no row has all its seeds yet, so there is no answer."
-    leader, mean = found.leader, found.leader.mean(metric) or 0.0
+    leader, mean = ranking.leader, ranking.leader.mean(metric) or 0.0
     seeds = len(leader.records)
     count = f"{seeds} seed{'s' * (seeds != 1)}"
     measured = told_apart(planned_metrics([r for row in rows for r in row.records])).get(metric, leader.metric(metric))
     top, above, higher = ("highest", "above", "higher") if measured.higher_is_better else ("lowest", "below", "lower")
     parts = [f"On {dataset}, {leader.name} has the {top} {measured.title}, {measured.said(mean)}"]
-    if not found.level and not found.behind:
+    if not ranking.tied and not ranking.beaten:
         parts.append("; there is no other row to compare it with")
-    elif not found.level:
+    elif not ranking.tied:
         parts.append(f", and with {count} it is {above} every other method")
     else:
-        names = _names([row.name for row, _ in found.level])
+        names = _names([row.name for row, _ in ranking.tied])
         parts.append(f", but with {count} is not to be told apart from {names}")
-        parts.append(f"; it is {above} {_names([row.name for row in found.behind])}" if found.behind else "")
+        parts.append(f"; it is {above} {_names([row.name for row in ranking.beaten])}" if ranking.beaten else "")
     text = "".join(parts) + "."
     sign, controls = measured.sign, [row for row in here if row.control]
     better = [row.name for row in controls if (m := row.mean(metric)) is not None and sign * m > sign * mean]
     if better:
         text += f" Controls that are {higher}: {_names(better)}."
-    needed = found.level[0][1].seeds_needed if found.level and found.level[0][1] else None
+    needed = ranking.tied[0][1].seeds_needed if ranking.tied and ranking.tied[0][1] else None
     if needed is not None:
-        text += f" To tell it from {found.level[0][0].name} would need about {needed} seeds."
-    if found.incomplete:
-        text += f" Not compared, with seeds missing: {found.incomplete} row{'s' * (found.incomplete > 1)}."
+        text += f" To tell it from {ranking.tied[0][0].name} would need about {needed} seeds."
+    if ranking.incomplete:
+        text += f" Not compared, with seeds missing: {ranking.incomplete} row{'s' * (ranking.incomplete > 1)}."
     return text
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from harness.analysis.row_results import RowResults
 from harness.store.atomic import StoreError, write_text
 from harness.store.records import Sample, unpack_components
 
@@ -34,12 +36,21 @@ class Projections:
         """x0, y0, x1, y1, ... of the sample's images; None where there are too few, or nothing varies."""
         key = _key(sample)
         if key not in self._used:
-            found = self._known.get(key)
-            points = project(sample) if found is None or len(found) != 2 * sample.images else found
+            cached = self._known.get(key)
+            points = project(sample) if cached is None or len(cached) != 2 * sample.images else cached
             if points is None:
                 return None
             self._used[key] = points
         return self._used[key]
+
+    def planes(self, rows: Sequence[RowResults]) -> list[tuple[str, Sequence[int], Sequence[int]]]:
+        """(heading, coordinates, classes) of each row's first seed with a sample, where it can be projected."""
+        planes: list[tuple[str, Sequence[int], Sequence[int]]] = []
+        for row in rows:
+            result = next((result for result in row.results if result.sample is not None), None)
+            if result is not None and result.sample is not None and (plane := self.plane(result.sample)) is not None:
+                planes.append((f"{row.name}, seed {result.cell.seed}", plane, result.sample.labels))
+        return planes
 
     def save(self) -> None:
         """Keep what this page used, and nothing else."""

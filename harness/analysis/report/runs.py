@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.analysis.frame import NOTHING, Record
-from harness.analysis.report.rows import hardware_of
+from harness.analysis.row_results import describe_hardware
 from harness.store.cell_result import CellResult
 from harness.store.records import Failure, Provenance
 
@@ -26,7 +26,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Group:
+class RunGroup:
     """Runs of which the same is to be said."""
 
     heading: str
@@ -36,31 +36,31 @@ class Group:
 
 def unique(records: Iterable[Record]) -> list[Record]:
     """Each cell once, under its first label: one that stands under several is still one run."""
-    found: dict[str, Record] = {}
+    records_by_id: dict[str, Record] = {}
     for record in records:
-        found.setdefault(record.placed.id, record)
-    return list(found.values())
+        records_by_id.setdefault(record.placed.id, record)
+    return list(records_by_id.values())
 
 
 def statuses(records: Sequence[Record]) -> dict[str, int]:
     """How many cells are in each state."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for record in records:
-        found[record.status] = found.get(record.status, 0) + 1
-    return found
+        counts[record.status] = counts.get(record.status, 0) + 1
+    return counts
 
 
 def failures(records: Sequence[Record]) -> list[Failed]:
     """Of every stage, in the order of the plan; what cells share is told once, under the first one's name."""
-    found: dict[tuple[str, str], Failed] = {}
+    failures_by_stage: dict[tuple[str, str], Failed] = {}
     for record in records:
         result = record.result
         for stage, failure in result.failures.items() if result is not None else ():
             asked = record.cell.evaluations.get(stage)
             summary = f"{failure.kind}: {failure.message}"
             failed = Failed(name(record), summary, _where(stage, failure), failure.traceback)
-            found.setdefault((record.cell.pretraining.id, asked.id if asked else stage), failed)
-    return list(found.values())
+            failures_by_stage.setdefault((record.cell.pretraining.id, asked.id if asked else stage), failed)
+    return list(failures_by_stage.values())
 
 
 def _where(stage: str, failure: Failure) -> str:
@@ -73,16 +73,16 @@ def _where(stage: str, failure: Failure) -> str:
     return f"training, last begun: {', '.join(place)}" if place else "before training"
 
 
-def groups(records: Sequence[Record]) -> list[Group]:
+def groups(records: Sequence[Record]) -> list[RunGroup]:
     """What is not there, and what is there but stale, by reason."""
-    found: dict[tuple[str, str], list[str]] = {}
+    names_by_reason: dict[tuple[str, str], list[str]] = {}
     for record in records:
-        for key in _said(record):
-            found.setdefault(key, []).append(name(record))
-    return [Group(heading, reason, tuple(names)) for (heading, reason), names in sorted(found.items())]
+        for key in _reasons(record):
+            names_by_reason.setdefault(key, []).append(name(record))
+    return [RunGroup(heading, reason, tuple(names)) for (heading, reason), names in sorted(names_by_reason.items())]
 
 
-def _said(record: Record) -> Iterator[tuple[str, str]]:
+def _reasons(record: Record) -> Iterator[tuple[str, str]]:
     """What is to be said of one run: (heading, reason)."""
     left = stages_to_do(record)
     trained = "training" not in record.to_do
@@ -107,7 +107,7 @@ def name(record: Record) -> str:
 
 
 @dataclass(frozen=True)
-class Made:
+class ProvenanceGroup:
     """What made some of the results: everything that is not one run's own."""
 
     results: str
@@ -115,14 +115,16 @@ class Made:
     facts: tuple[tuple[str, str], ...]
 
 
-def provenance(records: Sequence[Record]) -> list[Made]:
+def provenance(records: Sequence[Record]) -> list[ProvenanceGroup]:
     """What is stored, grouped by commit, libraries and machine, the largest group first."""
-    found: dict[tuple[tuple[str, str], ...], dict[tuple[str, str], Provenance]] = {}
+    results_by_facts: dict[tuple[tuple[str, str], ...], dict[tuple[str, str], Provenance]] = {}
     for result in (record.result for record in records if record.result is not None):
         for kind, id_, made in _made(result):
-            found.setdefault(_facts(made), {})[kind, id_] = made
-    ordered = sorted(found.items(), key=lambda pair: (-len(pair[1]), pair[0]))
-    return [Made(_counted([kind for kind, _ in group]), (*facts, _shared(group))) for facts, group in ordered]
+            results_by_facts.setdefault(_facts(made), {})[kind, id_] = made
+    ordered = sorted(results_by_facts.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    return [
+        ProvenanceGroup(_counted([kind for kind, _ in group]), (*facts, _shared(group))) for facts, group in ordered
+    ]
 
 
 def _made(result: CellResult) -> Iterator[tuple[str, str, Provenance]]:
@@ -136,7 +138,7 @@ def _made(result: CellResult) -> Iterator[tuple[str, str, Provenance]]:
 
 def _facts(made: Provenance) -> tuple[tuple[str, str], ...]:
     commit = (made.commit or "none") + (" with changes not committed" if made.dirty else "")
-    facts = {"commit": commit, "machine": hardware_of(made), "platform": made.platform} | made.versions
+    facts = {"commit": commit, "machine": describe_hardware(made), "platform": made.platform} | made.versions
     return tuple(facts.items())
 
 

@@ -83,10 +83,10 @@ def view(title: str, tables: Sequence[Table], titles: Mapping[str, str]) -> View
         (row, column) for column in columns for row in rows if any(entries[row, column, m].records for m in measures)
     ]
     statistics = {line.place: line for line in tables[0].lines}
-    found: list[tuple[Column, list[Item]]] = []
+    measured: list[tuple[Column, list[Item]]] = []
     for measure in measures:
         down = [entries[row, column, measure] for row, column in places]
-        found += _measured(title_of(measure, titles), down, [statistics.get((*place, measure)) for place in places])
+        measured += _measured(title_of(measure, titles), down, [statistics.get((*place, measure)) for place in places])
     records_of = [entries[row, column, measures[0]].records for row, column in places]
     named = [*(Column(name, number=False) for name in tables[0].header[: tables[0].labels])]
     named += [Column("dataset", number=False)] if len(columns) > 1 else []
@@ -94,11 +94,11 @@ def view(title: str, tables: Sequence[Table], titles: Mapping[str, str]) -> View
     for at, (row, column) in enumerate(places):
         placed = records_of[at][0].placed
         names = (*row, *column) if len(columns) > 1 else row
-        items = (*(Item(text) for text in names), _runs(records_of[at]), *(items[at] for _, items in found))
+        items = (*(Item(text) for text in names), _runs(records_of[at]), *(items[at] for _, items in measured))
         lines.append(Line(placed.label, placed.dataset, items))
     runs = Column("runs", below="done of planned")
     metrics = tuple(measure for measure in measures if measure not in COSTS)
-    return View(title, (*named, runs, *(column for column, _ in found)), tuple(lines), metrics, tables[0])
+    return View(title, (*named, runs, *(column for column, _ in measured)), tuple(lines), metrics, tables[0])
 
 
 def _measured(
@@ -108,17 +108,17 @@ def _measured(
     if entries and entries[0].measure in COSTS:
         return [(Column(title), [Item(entry.text, _sort(entry.mean)) for entry in entries])]
     first = "ascending" if any(not entry.metric.higher_is_better for entry in entries) else "descending"
-    found = [(Column(title, below="mean ± sd [95 %]", first=first), [_metric(entry) for entry in entries])]
+    columns = [(Column(title, below="mean ± sd [95 %]", first=first), [_metric(entry) for entry in entries])]
     if any(entry.published is not None for entry in entries):
         items = [Item(e.published_text, _sort(e.published.value if e.published else None)) for e in entries]
-        found.append((Column("published", below="(ours minus it)", first=first), items))
+        columns.append((Column("published", below="(ours minus it)", first=first), items))
     baseline = next((line.baseline for line in statistics if line is not None and line.baseline), None)
     if baseline is not None:
         below = f"{title} [95 %]"
-        found.append(
+        columns.append(
             (Column(f"minus {baseline}", below=below, first=first), [_difference(line) for line in statistics])
         )
-    return found
+    return columns
 
 
 def _metric(entry: Entry) -> Item:

@@ -11,7 +11,7 @@ import pytest
 
 from harness.analysis.claims import Verdict
 from harness.analysis.frame import Record, planned_metrics
-from harness.analysis.report.page import Material
+from harness.analysis.report.page import ReportContent
 from harness.spec.collapse import CollapseRule
 from harness.store.cell_result import CellResult, read_cell, sample_name
 from harness.store.records import Arrays, CurvePoint, Failure, Sample, pack_components
@@ -74,7 +74,7 @@ def run(bench: Bench, label: str, seed: int, accuracy: list[float], **more: Any)
     return again
 
 
-def filled(root: Path) -> Material:
+def filled(root: Path) -> ReportContent:
     """The page's material over such a store below `root`."""
     bench = Bench(root)
     for seed in (0, 1, 2):
@@ -92,9 +92,9 @@ def filled(root: Path) -> Material:
     return material(bench.records())
 
 
-def material(records: list[Record]) -> Material:
+def material(records: list[Record]) -> ReportContent:
     """A page of these records."""
-    return Material(
+    return ReportContent(
         title="A <toy>",
         description="Small & quick",
         records=records,
@@ -112,5 +112,5 @@ def material(records: list[Record]) -> Material:
 
 
 @pytest.fixture(scope="session")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Material:
+def toy(tmp_path_factory: pytest.TempPathFactory) -> ReportContent:
     return filled(tmp_path_factory.mktemp("toy"))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.analysis.report.answer import counts, sentence, standing, tally
-from harness.analysis.report.rows import rows_of
+from harness.analysis.report.answer import counts, rank_rows, sentence, tally
+from harness.analysis.row_results import group_by_row
 from harness.analysis.statistics import paired_difference
 from tests.analysis.conftest import Bench
 
@@ -14,7 +14,7 @@ def bench(tmp_path):
 
 
 def rows(bench):
-    return rows_of(bench.records(), {"untrained"})
+    return group_by_row(bench.records(), {"untrained"})
 
 
 def fill(bench, label, values, **fields):
@@ -57,10 +57,10 @@ def test_the_rows_beside_and_behind_the_leader(bench):
     fill(bench, "a", [80.0, 81.0, 82.0])
     fill(bench, "near", [79.0, 82.0, 81.0])
     fill(bench, "far", [60.0, 61.1, 62.0])
-    found = standing(rows(bench), "linear_top1")
+    found = rank_rows(rows(bench), "linear_top1")
     assert found.leader.name == "a"
-    assert [row.name for row, _ in found.level] == ["near"]
-    assert [row.name for row in found.behind] == ["far"]
+    assert [row.name for row, _ in found.tied] == ["near"]
+    assert [row.name for row in found.beaten] == ["far"]
 
 
 def test_nothing_to_compare(bench):

@@ -1,15 +1,16 @@
 """The page as text: complete, the same every time, closed to what labels would inject, with nothing to fetch."""
 
-import base64
 import dataclasses
 import itertools
 import json
 import re
 from html.parser import HTMLParser
 
+import altair as alt
 import pytest
+import vl_convert
 
-from harness.analysis.report.page import Search, render
+from harness.analysis.report.page import SweepResults, _libraries, render
 from harness.suite.models import TableSpec
 from tests.analysis.conftest import Bench
 from tests.analysis.report.conftest import HOSTILE, material
@@ -25,7 +26,7 @@ class Reader(HTMLParser):
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text: list[str] = []
-        self.data = ""
+        self.charts: list[str] = []
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
@@ -36,8 +37,8 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] == "script" and self.tags[-1][1].get("id") == "data":
-            self.data += data
+        if self.open and self.open[-1] == "script" and self.tags[-1][1].get("type") == "application/json":
+            self.charts.append(data)
         elif "style" not in self.open and "script" not in self.open:
             self.text.append(data)
 
@@ -68,31 +69,38 @@ def test_nothing_is_fetched(page, read):
     for _, attrs in read.tags:
         assert "src" not in attrs
         assert (attrs.get("href") or "#").startswith(("#", "data:"))
-    addresses = set(re.findall(r"https?://[^\s\"'<]+", page))
-    assert addresses == {"http://www.w3.org/2000/svg"}  # a name, never asked for
+    own = page.replace(_libraries(), "")
+    assert len(own) < len(page) - 500_000  # Vega is within the page, and once
+    assert re.findall(r"https?://[^\s\"'<]+", own) == [alt.SCHEMA_URL] * len(read.charts)  # a name, never asked for
 
 
 def test_labels_and_tracebacks_are_text(page, read):
-    assert page.count("<script") == 2  # the data and the script: none of a label
+    assert page.count("<script") == 2 + len(read.charts)  # Vega, our own, and the charts: none of a label
+    assert page.lower().count("</script") == page.count("<script")
     text = "".join(read.text)
     assert text.count(HOSTILE) >= 4  # table, failure's message and traceback, suite
     assert "A <toy>" in text
-    assert "<" not in read.data
+    assert not any("<" in chart for chart in read.charts)
 
 
-def test_the_data_is_json_that_holds_every_row(read):
-    data = json.loads(read.data)
-    assert [row["name"] for row in data["rows"]] == ["good", "cheap", "flat", "random", HOSTILE, "good k=5", "skipped"]
-    good = data["rows"][0]
-    assert good["metric"]["linear_top1"] == [73.0, 72.0, 74.0]  # 72, 73, 74
-    assert good["curve"]["knn5_top1"]["values"] == [[50, 60, 70], [51, 61, 71], [52, 62, 72]]
-    assert good["spectrum"] == {"h": [1.0, 0.25, 0.125, 0.0], "initial_h": [1.0, 1.0, 0.25, 0.25]}
-    assert data["metrics"] == [
-        {"name": "linear_top1", "title": "linear top-1 %"},
-        {"name": "knn5_top1", "title": "5-NN %"},
-    ]
-    assert data["controls"] == {"cifar10": 3}
-    assert len(good["sample"]["xy"]) == 2 * len(good["sample"]["labels"]) == 120
+def test_what_would_end_a_script_is_escaped_in_the_libraries(monkeypatch):
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: "a = '</SCRIPT><!--'; b = 1</2/.x")
+    assert _libraries.__wrapped__() == r"a = '\x3c/SCRIPT>\x3c!--'; b = 1</2/.x"
+
+
+def test_the_charts_hold_every_row_that_has_something_to_show(page, read):
+    names = re.findall(r'id="chart-([a-z]+(?:-\d)?)"', page)
+    assert names == ["accuracy", "curves", "losses", "frontier", "alignment", "spectra", "projection-0"]
+    charts = dict(zip(names, map(json.loads, read.charts), strict=True))
+    for name in ("accuracy", "curves", "frontier", "alignment", "spectra"):
+        drawn = {record.get("row") for data in charts[name]["datasets"].values() for record in data}
+        assert {"good", "cheap", "flat"} <= drawn, name
+        assert HOSTILE not in drawn  # it failed
+    planes = [panel["title"]["text"] for panel in charts["projection-0"]["concat"]]
+    assert planes == ["good, seed 0", "cheap, seed 0", "flat, seed 0", "random, seed 0"]
+    (images,) = charts["projection-0"]["datasets"].values()  # the same sample in all four, stored once
+    assert len(images) == 60
+    assert {record["class"] for record in images} == {"0 plane", "1 car", "2 bird"}
 
 
 def test_what_stands_on_it(read):
@@ -166,14 +174,13 @@ def test_stages_that_failed_and_stages_to_do_are_told_apart(tmp_path):
 
 def test_what_a_sweep_left(toy, page, read):
     assert "search" not in {attributes.get("id") for tag, attributes in read.tags if tag == "section"}
-    png = b"not really a picture"
+    chart = {"mark": "point", "description": HOSTILE}
     reader = Reader()
-    reader.feed(render(dataclasses.replace(toy, search=Search([("Landscape", png)], f"# best\n{HOSTILE}"))))
+    reader.feed(render(dataclasses.replace(toy, search=SweepResults([("Landscape", chart)], f"# best\n{HOSTILE}"))))
     sections = [attributes.get("id") for tag, attributes in reader.tags if tag == "section"]
     assert sections.index("why") < sections.index("search") < sections.index("runs")
-    (picture,) = [attributes for tag, attributes in reader.tags if tag == "img"]
-    assert picture["src"] == "data:image/png;base64," + base64.b64encode(png).decode()
-    assert picture["alt"].startswith("Landscape")
+    assert json.loads(reader.charts[-1]) == chart
+    assert "<" not in reader.charts[-1]
     assert HOSTILE in "".join(reader.text)
 
 

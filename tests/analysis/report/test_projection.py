@@ -7,8 +7,9 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from harness.analysis.report.projection import SCALE, Projections, project
+from harness.analysis.row_results import group_by_row
 from harness.store.records import Sample, pack_components
-from tests.analysis.report.conftest import sample
+from tests.analysis.report.conftest import CONTROLS, sample
 
 
 def test_clusters_stay_together_within_the_picture():
@@ -62,3 +63,11 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
     projections = Projections(tmp_path / "file" / "cache.json")
     assert projections.plane(sample(0)) is not None
     projections.save()
+
+
+def test_planes_are_of_the_first_seed_of_each_row_with_a_sample(toy):
+    rows = group_by_row(toy.records, CONTROLS)
+    planes = Projections(None).planes(rows)
+    assert [heading for heading, _, _ in planes] == [f"{name}, seed 0" for name in ("good", "cheap", "flat", "random")]
+    assert planes[0][1] == project(sample(0))
+    assert planes[0][2] == sample(0).labels

@@ -8,10 +8,10 @@ from harness.analysis.claims import test_claims as verdicts_of
 from harness.analysis.entries import headings
 from harness.analysis.frame import gather
 from harness.analysis.markdown import grid
+from harness.analysis.pareto import pareto_rows
 from harness.analysis.report.answer import sentence
-from harness.analysis.report.frontier import fronts
-from harness.analysis.report.rows import rows_of
 from harness.analysis.report.table_view import laid_across, view
+from harness.analysis.row_results import group_by_row
 from harness.analysis.tables import build
 from harness.progress import result_text
 from harness.registry import use
@@ -124,11 +124,11 @@ def test_the_lowest_is_bold_and_numbers_keep_the_digits_that_count(bench):
 
 def test_the_report_leads_with_the_lowest(bench):
     records = bench.records()
-    rows = rows_of(records, ())
+    rows = group_by_row(records, ())
     assert sentence(rows, "cifar10", "fit_nll") == (
         "On cifar10, good has the lowest log loss, 0.3022 nats, and with 3 seeds it is below every other method."
     )
-    assert [rows[i].name for i in fronts(rows, "train_flops", "fit_nll")] == ["good"]  # both cost the same
+    assert [rows[i].name for i in pareto_rows(rows, "train_flops", "fit_nll")] == ["good"]  # both cost the same
     spec = TableSpec(cost=(), baseline="bad")
     shown = view("T", build("T", [laid_across(spec)], records), {"fit_nll": "log loss nats"})
     assert {column.first for column in shown.columns if "loss" in column.title} == {"ascending"}

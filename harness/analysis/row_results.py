@@ -9,7 +9,7 @@ from functools import cached_property
 
 from harness.analysis.entries import Entry, headings
 from harness.analysis.frame import Record, metrics_of, planned_metrics
-from harness.analysis.report.readings import Reading, readings
+from harness.analysis.readings import Reading, readings
 from harness.spec.metric import Metric
 from harness.store.cell_result import CellResult
 from harness.store.records import Provenance
@@ -19,7 +19,7 @@ SPACES = ("h_", "v_")
 
 
 @dataclass(frozen=True)
-class Row:
+class RowResults:
     """One row of the suite on one dataset."""
 
     name: str
@@ -36,8 +36,8 @@ class Row:
     @cached_property
     def results(self) -> list[CellResult]:
         """Of the seeds whose pretraining is done, whichever evaluations are, in the order of the plan."""
-        found = [record.result for record in self.records if record.result is not None]
-        return [result for result in found if result.pretraining.status == "done"]
+        stored = [record.result for record in self.records if record.result is not None]
+        return [result for result in stored if result.pretraining.status == "done"]
 
     @cached_property
     def readings(self) -> list[list[Reading]]:
@@ -72,7 +72,7 @@ class Row:
         return tuple(sorted({hardware(result) for result in self.results}))
 
 
-def rows_of(records: Iterable[Record], controls: Collection[str]) -> list[Row]:
+def group_by_row(records: Iterable[Record], controls: Collection[str]) -> list[RowResults]:
     """Records grouped by row and dataset, in the order of the plan.
 
     Args:
@@ -84,28 +84,28 @@ def rows_of(records: Iterable[Record], controls: Collection[str]) -> list[Row]:
     rows = []
     for (name, dataset), group in groups.items():
         method = next(iter(group.values())).cell.method
-        rows.append(Row(name, dataset, method, method in controls, tuple(group.values())))
+        rows.append(RowResults(name, dataset, method, method in controls, tuple(group.values())))
     return rows
 
 
 def hardware(result: CellResult) -> str:
     """What timings may be compared on: the training's machine."""
-    return hardware_of(result.provenance)
+    return describe_hardware(result.provenance)
 
 
-def hardware_of(made: Provenance) -> str:
+def describe_hardware(made: Provenance) -> str:
     """Device, threads and host."""
     threads = f"{made.threads} thread{'s' * (made.threads != 1)}"
     return f"{made.device}, {threads}, host {made.host}"
 
 
-def measured_metrics(rows: Sequence[Row]) -> list[str]:
+def measured_metrics(rows: Sequence[RowResults]) -> list[str]:
     """Metrics that any row has: the first of each evaluation, then the others, in the order of the plan."""
     planned = planned_metrics([record for row in rows for record in row.records])
     return [name for name in planned if any(row.values(name) for row in rows)]
 
 
-def titles_of(rows: Iterable[Row]) -> dict[str, str]:
+def titles_of(rows: Iterable[RowResults]) -> dict[str, str]:
     """Headings of the rows' metrics, those of their monitors among them."""
     records = [record for row in rows for record in row.records]
     monitors = {name: q for record in records for name, q in record.cell.monitors.items()}
@@ -113,12 +113,12 @@ def titles_of(rows: Iterable[Row]) -> dict[str, str]:
     return headings(planned_metrics(records) | watched)
 
 
-def monitored(rows: Iterable[Row]) -> list[str]:
+def monitored_metrics(rows: Iterable[RowResults]) -> list[str]:
     """Metrics that some training has a curve of, in the order of first appearance."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for result in (result for row in rows for result in row.results):
         prefixes = tuple(f"{label}_" for label in result.cell.monitors)
         for name in (name for point in result.curves for name in point.values):
             if name.startswith(prefixes) and not name.startswith(SPACES):
-                found.setdefault(name)
-    return list(found)
+                names.setdefault(name)
+    return list(names)

@@ -10,14 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.analysis.report.rows import Row
+from harness.analysis.row_results import RowResults
 
 COSTS = ("train_flops", "views_seen", "train_seconds", "peak_memory_bytes", "energy_joules")
 OF_HARDWARE = ("train_seconds", "peak_memory_bytes", "energy_joules")
 """Costs that depend on the machine."""
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Indices of (cost, accuracy) that no other point equals or beats in both and beats in one, by rising cost."""
     front: list[int] = []
     best = -math.inf
@@ -32,7 +32,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def fronts(rows: Sequence[Row], cost: str, metric: str) -> list[int]:
+def pareto_rows(rows: Sequence[RowResults], cost: str, metric: str) -> list[int]:
     """Indices of the rows of one dataset on the front, by the metric's own direction; each hardware has its own where
     the cost depends on it."""
     groups: dict[tuple[str, ...], list[int]] = {}
@@ -42,16 +42,16 @@ def fronts(rows: Sequence[Row], cost: str, metric: str) -> list[int]:
         if cost in OF_HARDWARE and len(row.hardware) != 1:
             continue  # seeds on different machines have no common price
         groups.setdefault(row.hardware if cost in OF_HARDWARE else (), []).append(index)
-    found = []
+    on_front = []
     for members in groups.values():
         own = [rows[i] for i in members]
         points = [(row.mean(cost) or 0.0, row.metric(metric).sign * (row.mean(metric) or 0.0)) for row in own]
-        found += [members[i] for i in pareto(points)]
-    return found
+        on_front += [members[i] for i in pareto_front(points)]
+    return on_front
 
 
 @dataclass(frozen=True)
-class Reached:
+class TimeToAccuracy:
     """When the runs of a row first showed an accuracy, at the cadence of their evaluations."""
 
     runs: int
@@ -64,7 +64,7 @@ class Reached:
     seconds: float | None
 
 
-def reached(row: Row, metric: str, accuracy: float) -> Reached:
+def time_to_accuracy(row: RowResults, metric: str, accuracy: float) -> TimeToAccuracy:
     """First reading at or above the accuracy, in per cent, of each run that was trained to the end."""
     first = []
     for run in row.readings:
@@ -72,10 +72,10 @@ def reached(row: Row, metric: str, accuracy: float) -> Reached:
         first += hits[:1]
     count = len(row.results)
     if not first or len(first) < count:
-        return Reached(len(first), count, None, None, None)
+        return TimeToAccuracy(len(first), count, None, None, None)
     seconds = [reading.seconds for reading in first if reading.seconds is not None]
     timed = len(seconds) == count and len(row.hardware) == 1
-    return Reached(
+    return TimeToAccuracy(
         count,
         count,
         sum(reading.epoch for reading in first) / count,
@@ -84,7 +84,7 @@ def reached(row: Row, metric: str, accuracy: float) -> Reached:
     )
 
 
-def thresholds(rows: Sequence[Row], metric: str) -> list[float]:
+def accuracy_thresholds(rows: Sequence[RowResults], metric: str) -> list[float]:
     """At most four whole accuracies between the median run's first and best reading, over the rows of one dataset but
     its controls; empty where there are no curves of it."""
     runs = [run for row in rows if not row.control for run in row.readings]

@@ -31,24 +31,24 @@ def readings(result: CellResult) -> list[Reading]:
     if training is None:
         return []
     views = training.batch_size * training.all_views
-    found = [Reading(p.epoch, p.step * views, p.seconds, p.values) for p in result.curves]
-    if found and found[-1].epoch == training.epochs:
-        last = found[-1]
-        found[-1] = Reading(last.epoch, last.views, last.seconds, {**last.values, **_final(result)})
-    return found
+    curve = [Reading(p.epoch, p.step * views, p.seconds, p.values) for p in result.curves]
+    if curve and curve[-1].epoch == training.epochs:
+        last = curve[-1]
+        curve[-1] = Reading(last.epoch, last.views, last.seconds, {**last.values, **_final(result)})
+    return curve
 
 
 def _final(result: CellResult) -> dict[str, float]:
     """Diagnostics and metrics at the end. A monitor's last reading is the answer of the evaluation that asks the same,
     whatever that is called; one of the monitor's name that asks something else is no reading of it."""
-    found = {name: value for name, value in result.diagnostics.items() if value is not None}
+    values = {name: value for name, value in result.diagnostics.items() if value is not None}
     monitors = result.cell.monitors
     for label, record in result.evaluations.items():
         asked = _content(result.cell.evaluations[label])
         names = [name for name, monitor in monitors.items() if _content(monitor) == asked]
         names += [] if label in monitors else [label]
-        found |= {f"{name}_{own}": value for name in names for own, value in record.metrics.items()}
-    return found
+        values |= {f"{name}_{own}": value for name in names for own, value in record.metrics.items()}
+    return values
 
 
 def _content(question: Question) -> Any:

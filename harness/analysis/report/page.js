@@ -1,4 +1,4 @@
-// Sorts and filters the table of rows, and switches between light and dark. Without it the tables stand as they are.
+// Sorts and filters the table of rows, draws the charts, and switches between light and dark. Without it the tables stand.
 "use strict";
 
 function sortBy(table, column) {
@@ -40,6 +40,12 @@ for (const form of document.querySelectorAll("form.filter")) {
   form.addEventListener("submit", (event) => event.preventDefault());
   filterTable(form);
 }
+
+// The interpreter of Vega's expressions (`ast`) does without eval, which the page's policy forbids.
+for (const host of document.querySelectorAll(".chart"))
+  vegaEmbed(host, JSON.parse(host.nextElementSibling.textContent), {
+    renderer: "svg", ast: true, actions: { export: true, source: false, compiled: false, editor: false },
+  });
 
 const themeButton = document.getElementById("theme");
 const dark = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
