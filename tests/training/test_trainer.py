@@ -1,6 +1,8 @@
 """The loop: exact resume from any step, failures that say where, costs that count."""
 
 import math
+from dataclasses import replace
+from threading import Event
 
 import numpy as np
 import pytest
@@ -298,6 +300,24 @@ def test_a_method_is_told_where_the_training_stands():
     make_trainer(Surroundings(), method=Noting()).run()
     total = EPOCHS * STEPS_PER_EPOCH
     assert told == [(i, total, i // STEPS_PER_EPOCH, EPOCHS, 0, 1) for i in range(total)]
+
+
+def test_training_goes_on_while_a_checkpoint_is_written():
+    second_step = Event()
+
+    def save(data):
+        assert second_step.wait(5)
+
+    def should_stop():
+        steps.append(None)
+        if len(steps) == 2:
+            second_step.set()
+        return False
+
+    steps, around = [], Surroundings(checkpoint_seconds=0.0)
+    around.hooks = replace(around.hooks, save=save, should_stop=should_stop)
+    make_trainer(around).run()
+    assert len(steps) == EPOCHS * STEPS_PER_EPOCH
 
 
 def test_dropout_and_draws_belong_to_the_seed_and_the_step():
