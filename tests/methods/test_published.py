@@ -7,7 +7,7 @@ Read from the authors' released code where a line says `code`, else from the pap
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,10 @@ from pydantic import BaseModel
 from harness.registry import all_methods, all_probes
 from harness.spec.models import Augmentation, Optimiser, Schedule
 from methods import composition, losses
+from methods.losses.distances import normalised_mse
+from methods.losses.nt_xent import nt_xent
+from methods.losses.variance_covariance import variance_covariance
+from methods.losses.whitening import whiten
 
 # arXiv 2007.06346, code: Linear(512, 1024), BatchNorm, ReLU, Linear(1024, 64); biases on, no BatchNorm on the output
 HEAD = {
@@ -164,6 +168,13 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     "barlow_twins_loss": {"off_diagonal_weight": 0.0051},
     "supervised_loss": {},
 }
+# Of what these are made of
+FORMULAS: dict[Callable[..., Any], dict[str, Any]] = {
+    normalised_mse: {"directions": "mean"},
+    nt_xent: {"temperature": 0.5, "l2_normalise": True},
+    variance_covariance: PARTS["VarianceCovariance"],
+    whiten: {"variant": "cholesky", "eps": 0.0, "newton_iterations": 5, "monitor": None},
+}
 # arXiv 2105.04906, code (evaluate.py): SGD, momentum 0.9, batch 256, random resized crops and flips
 SGD = {"batch_size": 256, "momentum": 0.9, "crop_scale": (0.08, 1.0), "flip_probability": 0.5}
 PROBES: dict[str, dict[str, Any]] = {
@@ -229,10 +240,19 @@ def test_a_part_by_default(name: str):
     assert dict(leaves(getattr(composition, name)())) == PARTS[name]
 
 
+def defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
 @pytest.mark.parametrize("name", losses.__all__)
 def test_a_loss_by_default(name: str):
-    parameters = inspect.signature(getattr(losses, name)).parameters.values()
-    assert {p.name: p.default for p in parameters if p.default is not p.empty} == FUNCTIONS[name]
+    assert defaults(getattr(losses, name)) == FUNCTIONS[name]
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_a_formula_by_default(formula: Callable[..., Any]):
+    assert defaults(formula) == FORMULAS[formula]
 
 
 @pytest.mark.parametrize("name", all_probes())
