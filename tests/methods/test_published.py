@@ -18,7 +18,7 @@ from harness.spec.models import Augmentation, Optimiser, Schedule
 from methods import composition, losses
 from methods.losses.distances import normalised_mse
 from methods.losses.nt_xent import nt_xent
-from methods.losses.variance_covariance import variance_covariance
+from methods.losses.variance_covariance import both_terms, variance_covariance, variance_term
 from methods.losses.whitening import whiten
 
 # arXiv 2007.06346, code: Linear(512, 1024), BatchNorm, ReLU, Linear(1024, 64); biases on, no BatchNorm on the output
@@ -172,6 +172,8 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
 FORMULAS: dict[Callable[..., Any], dict[str, Any]] = {
     normalised_mse: {"directions": "mean"},
     nt_xent: {"temperature": 0.5, "l2_normalise": True},
+    variance_term: {"gamma": 1.0, "variance_eps": 1e-4},
+    both_terms: {"gamma": 1.0, "variance_eps": 1e-4},
     variance_covariance: PARTS["VarianceCovariance"],
     whiten: {"variant": "cholesky", "eps": 0.0, "newton_iterations": 5, "monitor": None},
 }
