@@ -166,7 +166,9 @@ def test_collapse_that_was_not_measured_is_not_testable(bench):
 
 def _curve(values, seconds=None):
     points = [
-        CurvePoint(epoch=5 * at, step=50 * at, values={"loss": 1.0, "knn5_top1": value}, seconds=seconds)
+        CurvePoint(
+            epoch=5 * at, step=50 * at, values={"loss": 1.0, "knn5_top1": value}, seconds=seconds and seconds * at
+        )
         for at, value in enumerate(values, 1)
     ]
     curve = (*points[:1], CurvePoint(epoch=6, step=60, values={"loss": 1.0}), *points[1:])
@@ -187,6 +189,26 @@ def test_earlier_is_read_from_the_curve_and_only_as_fine_as_its_readings(bench):
     ).lines[0].replace("1.536e+05", "153600")  # 50 steps of 512 images in two views, three times and once
     near = _verdict(bench, "w d=2 reaches 99.5 % of its final k-NN earlier than byol")
     assert near.answer == "inconclusive"  # by 15 and by 20: perhaps at one time
+
+
+def test_earlier_in_seconds(bench):
+    for seed in range(6):
+        bench.done({"linear_top1": 1.0}, seed=seed, **_curve([70, 80], seconds=3.0), **W2)
+        bench.done({"linear_top1": 1.0}, seed=seed, **_curve([10, 80], seconds=100.0), **BYOL)
+    # the one after 3 s and by 6 s, the other after 100 s and by 200 s
+    found = _verdict(bench, "w d=2 reaches 95 % of its final k-NN earlier than byol in seconds")
+    assert found.answer == "supported"
+    assert "seconds: between -197 and -94" in found.lines[0]
+
+
+def test_a_row_that_the_suite_skips_is_not_compared_where_another_is_meant_too(bench):
+    _runs(bench, W2, [91.0, 92.2, 93.1])
+    _runs(bench, BYOL, [90.0, 91.0, 92.0])
+    for seed in range(3):
+        bench.skip("too few images", seed=seed, **W4)
+    found = _verdict(bench, "w > byol")
+    assert found.answer == "supported"
+    assert [line.split(",")[1] for line in found.lines] == [" w d=2 minus byol"]
 
 
 def test_seconds_are_compared_on_the_same_hardware_only(bench):

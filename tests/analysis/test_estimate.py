@@ -48,6 +48,12 @@ def test_nothing_is_said_where_one_stage_has_nothing_like_it(bench):
     assert _seconds(bench) is None
 
 
+def test_an_evaluation_that_failed_prices_none(bench):
+    bench.done({}, seed=0, failing={"knn5": "no"})
+    bench.done({}, seed=1, to_do=["knn5"])
+    assert _seconds(bench) is None
+
+
 def test_the_most_alike_counts_first(bench):
     bench.done({}, seed=0, seconds=10.0, method="byol", settings={}, evaluations={})
     bench.plan(seed=0, evaluations={})

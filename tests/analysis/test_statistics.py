@@ -17,6 +17,8 @@ def test_an_interval_is_students():
     assert (interval.low, interval.high) == (pytest.approx(92 - half), pytest.approx(92 + half))
     assert interval.excludes(80.0)
     assert not interval.excludes(90.0)
+    assert not interval.excludes(interval.low)
+    assert not interval.excludes(interval.high)
 
 
 def test_a_single_value_and_values_that_do_not_vary_have_no_interval():
@@ -34,6 +36,11 @@ def test_differences_are_paired_by_seed_and_tested_as_scipy_does():
     assert found.p == pytest.approx(expected.pvalue)
     assert (found.interval.low, found.interval.high) == (pytest.approx(low), pytest.approx(high))
     assert found.effect == pytest.approx(expected.statistic / 6**0.5)
+
+
+def test_a_difference_without_a_spread_has_no_effect_size():
+    assert paired_difference({0: 2.0}, {0: 1.0}).effect is None
+    assert paired_difference({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0}).effect is None
 
 
 def test_only_common_seeds_are_compared_and_few_are_not_tested():
@@ -85,6 +92,13 @@ def test_so_many_seeds_do_find_it():
     drawn = np.random.default_rng(0).normal(1.0, 1.2, (4000, n))
     assert (stats.ttest_1samp(drawn, 0.0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.04)
     assert (stats.ttest_1samp(drawn[:, :-3], 0.0, axis=1).pvalue < 0.05).mean() < 0.8
+
+
+def test_beyond_a_thousand_seeds_nobody_runs_a_test():
+    power = pytest.importorskip("statsmodels.stats.power").TTestPower()
+    just, too_small = (power.solve_power(nobs=nobs, alpha=0.05, power=0.8) for nobs in (999.5, 1000.5))
+    assert seeds_needed(just, 1.0) == 1000
+    assert seeds_needed(too_small, 1.0) is None
 
 
 def test_seeds_needed_at_the_edges():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from harness.evaluation import collapse
-from harness.evaluation.collapse import alignment, alpha_req, diagnose
+from harness.evaluation.collapse import alignment, alpha_req, diagnose, participation_ratio
 from harness.spec.collapse import CollapseRule, is_collapsed
 
 
@@ -65,6 +65,11 @@ def test_rankme_is_of_the_features_as_they_are_and_the_covariance_of_the_centred
     p = singular / singular.sum()
     assert result.rankme == pytest.approx(math.exp(-(p * np.log(p)).sum()), rel=1e-9)
     assert result.spectrum == pytest.approx(np.linalg.eigvalsh(np.cov(x.numpy().T))[::-1], rel=1e-9)
+
+
+def test_directions_without_variance_do_not_participate():
+    assert participation_ratio(torch.tensor([2.0, 2.0, 0.0])) == pytest.approx(2.0)
+    assert participation_ratio(torch.zeros(3)) == 0.0
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])

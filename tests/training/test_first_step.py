@@ -86,6 +86,10 @@ def test_at_most_five_names_are_listed():
     method.more = nn.ModuleList(nn.Linear(1, 1) for _ in range(4))
     with pytest.raises(WrongLossError, match=r"none for more.0.weight, .*more.2.weight and 3 more\. Look"):
         make_trainer(Surroundings(), method=method).run()
+    method.more[3].requires_grad_(False)
+    method.more[2].bias.requires_grad_(False)
+    with pytest.raises(WrongLossError, match=r"none for more.0.weight, .*more.2.weight\. Look"):
+        make_trainer(Surroundings(), method=method).run()
 
 
 @pytest.mark.parametrize("silent", [("spare.*",), ("spare.weight", "spare.bias")])

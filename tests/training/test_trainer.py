@@ -1,10 +1,13 @@
 """The loop: exact resume from any step, failures that say where, costs that count."""
 
 import math
+from dataclasses import replace
+from threading import Event
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from harness.data.images import Images
@@ -86,11 +89,11 @@ class Surroundings:
         return self.steps == self.stop_after
 
 
-def make_trainer(around, spec=SPEC, method=None):
+def make_trainer(around, spec=SPEC, method=None, seed=SEED):
     pixels = np.random.default_rng(0).integers(0, 256, (8 * STEPS_PER_EPOCH + 3, 8, 8, 1), dtype=np.uint8)
     images = Images(pixels, np.zeros(len(pixels), dtype=np.int64))
     views = ViewStream(images, INPUT, spec.augmentation, spec.views, spec.batch_size, SEED, CPU)
-    return Trainer(spec, SEED, RUN_ID, method or Toy(), views, CPU, around.hooks)
+    return Trainer(spec, seed, RUN_ID, method or Toy(), views, CPU, around.hooks)
 
 
 @pytest.fixture(scope="module")
@@ -297,6 +300,67 @@ def test_a_method_is_told_where_the_training_stands():
     make_trainer(Surroundings(), method=Noting()).run()
     total = EPOCHS * STEPS_PER_EPOCH
     assert told == [(i, total, i // STEPS_PER_EPOCH, EPOCHS, 0, 1) for i in range(total)]
+
+
+def test_training_goes_on_while_a_checkpoint_is_written():
+    second_step = Event()
+
+    def save(data):
+        assert second_step.wait(5)
+
+    def should_stop():
+        steps.append(None)
+        if len(steps) == 2:
+            second_step.set()
+        return False
+
+    steps, around = [], Surroundings(checkpoint_seconds=0.0)
+    around.hooks = replace(around.hooks, save=save, should_stop=should_stop)
+    make_trainer(around).run()
+    assert len(steps) == EPOCHS * STEPS_PER_EPOCH
+
+
+def test_dropout_and_draws_belong_to_the_seed_and_the_step():
+    class Drawn(Toy):
+        def loss(self, batch, step):
+            drawn.append((F.dropout(torch.ones(64)).tolist(), torch.rand(1, generator=step.generator).item()))
+            return super().loss(batch, step)
+
+    def draws(seed):
+        drawn.clear()
+        torch.manual_seed(int(torch.randint(1000, ()).item()))  # what else the process draws is of no matter
+        make_trainer(Surroundings(), method=Drawn(), seed=seed).run()
+        masks, numbers = zip(*drawn, strict=True)
+        return [tuple(mask) for mask in masks], numbers
+
+    drawn = []
+    first, again, other = draws(1), draws(1), draws(2)
+    assert first == again
+    steps = EPOCHS * STEPS_PER_EPOCH
+    for one, another in zip(first, other, strict=True):  # masks, numbers
+        assert len({*one, *another}) == 2 * steps
+
+
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_fp16_supported(), reason="this CPU has no float16 arithmetic")
+def test_in_float16_a_gradient_below_its_range_is_not_lost():
+    """One of 1e-9 or so, where float16's smallest number is 6e-8: without a scaled loss nothing would move."""
+
+    class Faint(Toy):
+        def loss(self, batch, step):
+            return super().loss(batch, step) * 1e-6
+
+    plain = {"name": "sgd", "lr": 1e6, "momentum": 0.0, "weight_decay": 0.0}
+    spec = SPEC.model_copy(
+        update={"optimiser": Optimiser(**plain), "schedule": Schedule(name="constant", warmup_steps=0)}
+    )
+    moved = {}
+    for precision in ("float32", "float16"):
+        trainer = make_trainer(Surroundings(stop_after=1), spec.model_copy(update={"precision": precision}), Faint())
+        before = trainer.method.head.weight.detach().clone()
+        with pytest.raises(Interrupted):
+            trainer.run()
+        moved[precision] = trainer.method.head.weight.detach() - before
+    torch.testing.assert_close(moved["float16"], moved["float32"], rtol=0.05, atol=0.01 * moved["float32"].abs().max())
 
 
 def test_clipping_bounds_the_norm_of_the_whole_gradient():

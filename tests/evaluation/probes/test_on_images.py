@@ -159,6 +159,30 @@ def test_few_labels_for_every_probe(asked, question, toy, name, monkeypatch):
 # What a probe is shown
 
 
+def test_it_is_trained_on_crops_and_flips_and_nothing_else():
+    drawn = augmentation(all_probes()["sgd"].settings(crop_scale=(0.3, 0.9), flip_probability=0.2))
+    never = ("jitter_probability", "greyscale_probability", "blur_probability", "solarise_probability")
+    assert [getattr(drawn, name) for name in never] == [0.0] * 4
+    assert (drawn.crop_scale, drawn.flip_probability) == ((0.3, 0.9), 0.2)
+
+
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_fp16_supported(), reason="this CPU has no float16 arithmetic")
+def test_only_an_encoder_that_is_tuned_in_float16_has_its_loss_scaled(asked, monkeypatch):
+    scaled, scaler = [], torch.amp.GradScaler
+    monkeypatch.setattr(
+        torch.amp, "GradScaler", lambda device, enabled: scaled.append(enabled) or scaler(device, enabled=enabled)
+    )
+    for probe in ON_IMAGES:
+        for precision in ("float32", "float16"):
+            asked(probe, settings={**SETTINGS[probe], "epochs": 1}, precision=precision)
+    assert dict(zip([(p, q) for p in ON_IMAGES for q in (32, 16)], scaled, strict=True)) == {
+        ("fine_tune", 32): False,
+        ("fine_tune", 16): True,
+        ("sgd", 32): False,
+        ("sgd", 16): False,
+    }
+
+
 def test_images_are_in_the_encoders_own_input_with_their_labels(toy, question):
     asked, fed = question("sgd"), Input(size=12, channels=1, mean=(0.2,), std=(0.5,))  # digits are 8x8
     features = Features(nn.Flatten(), fed, toy.data_dir, CPU)

@@ -28,6 +28,13 @@ def test_the_built_in_ones():
     assert all(name == entry.name and entry.summary for name, entry in all_probes().items())
 
 
+def test_what_each_needs_besides_features():
+    own = {"knn", "linear", "lbfgs", "sgd", "fine_tune"}
+    found = {name: entry for name, entry in all_probes().items() if name in own}
+    assert {name for name, entry in found.items() if entry.augments} == {"sgd", "fine_tune"}
+    assert {name for name, entry in found.items() if entry.draws} == {"linear", "sgd", "fine_tune"}
+
+
 def test_each_has_its_file():
     assert find(PROBE)["knn"].file.read_text().startswith('"""k nearest neighbours')
 
