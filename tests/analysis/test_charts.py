@@ -36,7 +36,10 @@ def filled(bench):
     for seed in range(3):
         for label, settings, cost, top in (("W-MSE", W_MSE, 10.0, 90.0), ("other", {"projector": None}, 20.0, 80.0)):
             fields = {"label": label, "seed": seed, "settings": settings, "epochs": 3, "seconds": cost}
-            fields |= {"monitors": {"knn5": KNN5 | {"every_epochs": 1}}, "curve": readings(50.0 + seed, 60.0, 65.0)}
+            fields |= {
+                "monitors": {"knn5": KNN5 | {"every_epochs": 1}},
+                "curve": readings(50.0 + (seed + 1) % 3, 60.0, 65.0),
+            }
             result = bench.done({"linear_top1": top + seed, "knn5_top1": 70.0}, **fields)
             work = {"diagnostics": {"h_alignment": 0.25, "h_uniformity": -2.0}}
             bench.store.save_description(result.description.model_copy(update=work))
@@ -116,11 +119,14 @@ def test_accuracy_draws_every_run_and_students_interval(rows):
 
 def test_a_collapsed_run_is_a_cross_and_two_runs_have_no_bar(bench):
     bench.done({"linear_top1": 10.0}, label="flat", collapsed=True, settings={"k": 1})
-    bench.done({"linear_top1": 60.0}, label="half", to_do=["knn5"], settings={"k": 2})
+    for seed in range(2):
+        fields = {"label": "half", "to_do": ["knn5"], "settings": {"k": 2}}
+        bench.done({"linear_top1": 60.0 + seed}, seed=seed, **fields)
     chart = accuracy_chart("T", group_by_row(bench.records(), set()), ["linear_top1"])
     assert [(record["value"], record["kind"]) for record in layer(chart, "point")] == [
         (10.0, "collapsed run"),
         (60.0, "run"),
+        (61.0, "run"),
     ]
     assert layer(chart, "bar") == []
     (_, layers), *_ = panels(chart)
@@ -140,6 +146,10 @@ def test_curves_are_means_with_their_range_and_the_untrained_go_across(rows):
     assert (first["epochs"], first["seconds of training"]) == (1, 1.0)
     assert layer(chart, "rule") == [{"row": "none", "mean": 40.0}]
     assert domain(chart) == ["W-MSE", "other", "none"]
+    assert "resolve" not in chart.to_dict()  # one legend for all panels
+    _, layers = next(panels(chart))
+    mark, area = next((layer["mark"], layer["encoding"]) for kind, layer, _ in layers if kind == "area")
+    assert (area["y"]["field"], area["y2"]["field"], mark["fillOpacity"] > 0) == ("low", "high", True)
 
 
 def test_each_loss_has_a_panel_of_its_own(rows):
