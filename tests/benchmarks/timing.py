@@ -161,9 +161,11 @@ def numbers(unit: str, ours: Sequence[float], conventional: Sequence[float]) -> 
 
 
 def _calls(side: Implementation, turn_seconds: float) -> tuple[int, float]:
-    """How many fill a turn, and the seconds they take; the first, which compiles and fills caches, does not count."""
-    side.seconds(1)
+    """How many fill a turn, and the seconds they take; the first call, which compiles and fills caches, counts
+    only where it is much longer."""
     calls, seconds = 1, side.seconds(1)
+    if seconds < 4 * turn_seconds:
+        seconds = side.seconds(1)
     while seconds < turn_seconds / 4 and calls < MAX_CALLS:
         calls *= 2
         seconds = side.seconds(calls)
