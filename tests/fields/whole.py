@@ -26,6 +26,7 @@ from harness.store.cell_result import CellResult, read_cell
 from harness.store.provenance import Code
 from harness.store.store import Store
 from harness.training.trainer import Interrupted
+from methods.entry import MethodEntry
 from tests.engines.toy import Notes
 
 M = TypeVar("M", bound=BaseModel)
@@ -64,8 +65,12 @@ class Images:
         shas = {"images": (manifest.images[split],), "labels": (manifest.labels[split],)}
         return Source(**{"name": "stl10", "splits": (split,), **shas, **more})
 
-    def run(self, root: Path, cell: Cell) -> CellResult:
-        """What is stored of a cell once it has run in this process; without its description if it has no evaluation."""
+    def run(self, root: Path, cell: Cell, entry: MethodEntry | None = None) -> CellResult:
+        """What is stored of a cell once it has run in this process; without its description if it has no evaluation.
+
+        Args:
+            entry: in the place of the method that the cell names.
+        """
         task = Task(cells=(cell,), label="cell")
         job = Job(
             tasks=(task,),
@@ -77,7 +82,7 @@ class Images:
         store = Store(root)
         context = job.context(Notes(), lambda: not cell.evaluations and store.pretraining(task.id) is not None)
         with suppress(Interrupted):
-            run_task(task, all_methods()[cell.method], context)
+            run_task(task, entry or all_methods()[cell.method], context)
         result = read_cell(store, cell)
         assert result is not None
         return result

@@ -7,7 +7,6 @@ from threading import Event
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from harness.data.images import Images
@@ -89,11 +88,11 @@ class Surroundings:
         return self.steps == self.stop_after
 
 
-def make_trainer(around, spec=SPEC, method=None, seed=SEED):
+def make_trainer(around, spec=SPEC, method=None):
     pixels = np.random.default_rng(0).integers(0, 256, (8 * STEPS_PER_EPOCH + 3, 8, 8, 1), dtype=np.uint8)
     images = Images(pixels, np.zeros(len(pixels), dtype=np.int64))
     views = ViewStream(images, INPUT, spec.augmentation, spec.views, spec.batch_size, SEED, CPU)
-    return Trainer(spec, seed, RUN_ID, method or Toy(), views, CPU, around.hooks)
+    return Trainer(spec, SEED, RUN_ID, method or Toy(), views, CPU, around.hooks)
 
 
 @pytest.fixture(scope="module")
@@ -318,27 +317,6 @@ def test_training_goes_on_while_a_checkpoint_is_written():
     around.hooks = replace(around.hooks, save=save, should_stop=should_stop)
     make_trainer(around).run()
     assert len(steps) == EPOCHS * STEPS_PER_EPOCH
-
-
-def test_dropout_and_draws_belong_to_the_seed_and_the_step():
-    class Drawn(Toy):
-        def loss(self, batch, step):
-            drawn.append((F.dropout(torch.ones(64)).tolist(), torch.rand(1, generator=step.generator).item()))
-            return super().loss(batch, step)
-
-    def draws(seed):
-        drawn.clear()
-        torch.manual_seed(int(torch.randint(1000, ()).item()))  # what else the process draws is of no matter
-        make_trainer(Surroundings(), method=Drawn(), seed=seed).run()
-        masks, numbers = zip(*drawn, strict=True)
-        return [tuple(mask) for mask in masks], numbers
-
-    drawn = []
-    first, again, other = draws(1), draws(1), draws(2)
-    assert first == again
-    steps = EPOCHS * STEPS_PER_EPOCH
-    for one, another in zip(first, other, strict=True):  # masks, numbers
-        assert len({*one, *another}) == 2 * steps
 
 
 @pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_fp16_supported(), reason="this CPU has no float16 arithmetic")

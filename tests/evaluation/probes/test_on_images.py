@@ -115,6 +115,24 @@ def test_a_seed_repeats_it_to_the_bit_and_another_does_not(asked, probe):
     assert (first.hits["top1"] != other.hits["top1"]).any()
 
 
+def test_dropout_of_an_encoder_that_is_tuned_belongs_to_the_seed(asked):
+    class Noting(nn.Flatten):
+        def forward(self, x):
+            if self.training:
+                masks.append(nn.functional.dropout(torch.ones(64)).tolist())
+            return super().forward(x)
+
+    def drawn(seed):
+        masks.clear()
+        asked("fine_tune", nn.Sequential(Noting(), nn.Linear(64, 8)), seed=seed)
+        return [tuple(mask) for mask in masks]
+
+    masks = []
+    first, again, other = drawn(0), drawn(0), drawn(1)
+    assert first == again
+    assert len({*first, *other}) == 2 * len(first) == 2 * 6 * 4  # epochs of four batches
+
+
 @pytest.mark.parametrize("probe", ON_IMAGES)
 def test_the_rate_of_the_last_step_is_next_to_nothing(asked, probe, monkeypatch):
     """Half a cosine: of two steps the second has half the rate of the first."""
