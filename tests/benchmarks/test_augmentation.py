@@ -76,17 +76,18 @@ def ours(
 def conventional(
     images: Images, input: Input, augmentation: Augmentation, batch: int, machine: Machine, workers: int
 ) -> Iterator[Implementation]:
+    queued = 2 * workers  # batches that the loader holds ready; a call takes as many, so that none comes for nothing
     with pipeline.batches(np.asarray(images.pixels), augmentation, input, VIEWS, batch, workers) as batches:
 
         def run(calls: int) -> None:
-            for _ in range(calls):
+            for _ in range(calls * queued):
                 for view in next(batches):
                     assert view.to(machine.device).shape == (batch, input.channels, input.size, input.size)
 
         yield Implementation(
             run,
             machine.device,
-            VIEWS * batch,
+            VIEWS * batch * queued,
             before=pipeline.resume_workers,
             after=pipeline.pause_workers,
         )

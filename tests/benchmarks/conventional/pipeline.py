@@ -9,7 +9,7 @@ import os
 import random
 import signal
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -102,4 +102,5 @@ def _send(name: str) -> None:
         return
     for worker in multiprocessing.active_children():
         if worker.pid is not None:
-            os.kill(worker.pid, number)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(worker.pid, number)
