@@ -150,7 +150,7 @@ def test_no_folder_to_keep_compiled_code_in(monkeypatch):
         return njit(**options)  # without the signature: compiled only if it is called
 
     monkeypatch.setattr(numba, "njit", nowhere_to_write)
-    function = kernels.kept(lambda: None)
+    function = kernels.compiled_once(lambda: None)
     assert asked == [True, False]
     assert callable(function)
 
@@ -161,4 +161,4 @@ def test_another_error_of_the_compiler_is_not_hidden(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", broken)
     with pytest.raises(RuntimeError, match="no LLVM"):
-        kernels.kept(lambda: None)
+        kernels.compiled_once(lambda: None)
