@@ -31,8 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[TABLE] = None
     if directory is None:
         return
-    processor = config.hook.pytest_benchmark_generate_machine_info(config=config)["cpu"].get("brand_raw", "unknown")
-    table = config.stash[TABLE] = SpeedTable(Path(directory), describe(DEVICE, processor))
+    table = config.stash[TABLE] = SpeedTable(Path(directory), describe(DEVICE))
     chosen = [item for item in items if "compare" in getattr(item, "fixturenames", ())]
     missing = [item for item in chosen if not table.has(*row_name(item), max_seconds(config))]
     items[:] = missing

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -45,10 +47,11 @@ def available_threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS", cores))
 
 
-def describe(device: torch.device, processor: str) -> dict[str, str | int]:
+def describe(device: torch.device) -> dict[str, str | int]:
     """What two measurements must have in common to be compared, the measured code included."""
     folders = ("harness", "methods", "tests/benchmarks")
     files = [path for folder in folders for path in (SOURCES / folder).rglob("*.py")]
+    processor = _processor()
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor,
         "processor": processor,
@@ -57,6 +60,15 @@ def describe(device: torch.device, processor: str) -> dict[str, str | int]:
         **versions(),
         "code": code_digest(files, SOURCES),
     }
+
+
+def _processor() -> str:
+    """The CPU's own name, where the system tells it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def measure_limits(device: torch.device) -> Limits:
