@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from harness.cli import cli
+from harness.registry import use
 
 # Small tensors are quicker on one thread, and tests that run side by side do not slow each other down.
 torch.set_num_threads(1)
@@ -38,6 +39,12 @@ methods:
 axes:
   seeds: 2
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def only_what_is_built_in():
+    """No file's tests see the extensions that another file's have taken into use."""
+    use(())
 
 
 @pytest.fixture

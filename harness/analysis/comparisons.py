@@ -134,7 +134,8 @@ def time_to_share(claim: Claim) -> Callable[[CellResult], tuple[float, float]]:
         if not readings:
             curve = "k-NN" if claim.metric == KNN else claim.metric
             raise Missing(f"its training curve has no {curve} (`monitors: {{knn5: {{probe: knn, k: 5}}}}`)")
-        target = (claim.share or 100.0) / 100 * readings[-1][1]
+        assert claim.share is not None
+        target = claim.share / 100 * readings[-1][1]
         at = next(index for index, (_, value) in enumerate(readings) if value >= target)
         return (_time(readings[at - 1][0], claim, result) if at else 0.0), _time(readings[at][0], claim, result)
 

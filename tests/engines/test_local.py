@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from harness.engines import engine as engines
-from harness.engines import local
+from harness.engines import worker_slot
 from harness.engines.engine import WorkersLost, run
 from harness.engines.inline import Inline
 from harness.engines.job import Job
@@ -190,7 +190,7 @@ def test_a_wish_to_stop_leaves_a_checkpoint_and_starts_nothing(place, reference,
     ],
 )
 def test_workers_that_cannot_start_are_an_error_with_its_reason(place, tmp_path, monkeypatch, program, text, starts):
-    monkeypatch.setattr(local, "PROGRAM", ("-c", program))
+    monkeypatch.setattr(worker_slot, "PROGRAM", ("-c", program))
     notes, job = Notes(), place.job(place.task("w_mse", 0), store=Store(tmp_path / "cells"))
     with pytest.raises(WorkersLost, match=text), LocalProcesses(8, job.execution, notes, lambda: False, 60) as engine:
         run(engine, job, notes)

@@ -9,7 +9,7 @@ import torch
 
 from harness.data import decoding
 from harness.engines.execution import Execution
-from harness.engines.local import shares
+from harness.engines.shares import shares
 from harness.engines.worker_death import cause_of_death
 
 

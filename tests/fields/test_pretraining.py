@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from harness.spec.models import Augmentation, Pretraining, Views, WeightDecaySchedule
-from tests.fields.whole import BACKBONE, INPUT, Images, canonical, cell_of, changed, encoder_of, field_paths
+from tests.fields.whole import Images, canonical, cell_of, changed, encoder_of, field_paths
 
 OTHER_SHA = "0" * 64
 GREY = {"input.channels": 1, "input.mean": (0.5,), "input.std": (0.25,)}
@@ -121,25 +121,7 @@ CASES = [(path, change) for path, some in CHANGES.items() for change in (some if
 def trained(tmp_path_factory):
     """(what differs from the base) -> the encoder that comes out; each pretraining is run once."""
     images, known = Images(tmp_path_factory.mktemp("fields")), {}
-    base = Pretraining.model_validate(
-        {
-            "method": "w_mse",
-            "settings": SETTINGS,
-            "input": INPUT,
-            "source": images.source("train"),
-            "backbone": BACKBONE,
-            "training": {
-                "views": 2,
-                "augmentation": {},
-                "optimiser": {"lr": 0.01},
-                "schedule": {"warmup_steps": 2},
-                "epochs": 1,
-                "batch_size": 16,
-                "precision": "float32",
-            },
-            "seed": 0,
-        }
-    )
+    base = images.pretraining("w_mse", SETTINGS, optimiser={"lr": 0.01}, schedule={"warmup_steps": 2})
 
     def run(changes, fresh=False):
         if changes.get("backbone.weights") == "of the file":

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harness.registry import all_probes
-from harness.spec.models import Evaluation, Monitor, Pretraining, Question, Source
-from tests.fields.whole import BACKBONE, INPUT, Images, canonical, cell_of, changed, field_paths
+from harness.spec.models import Evaluation, Monitor, Question, Source
+from tests.fields.whole import Images, canonical, cell_of, changed, field_paths
 
 OTHER_SHA = "0" * 64
 EPOCHS = 2  # monitors read after all but the last
@@ -110,30 +110,13 @@ def asked(tmp_path_factory):
         precision="float32",
         seed=0,
     )
-    pretraining = Pretraining.model_validate(
-        {
-            "method": "w_mse",
-            "settings": {
-                "projector": {"hidden": (8,), "embedding_size": 4},
-                "transform": {"kind": "whitening", "sub_batch_size": 8},
-            },
-            "input": INPUT,
-            "source": images.source("train"),
-            "backbone": BACKBONE,
-            "training": {
-                "views": 2,
-                "augmentation": {},
-                "optimiser": {},
-                "schedule": {},
-                "epochs": EPOCHS,
-                "batch_size": 16,
-                "precision": "float32",
-            },
-            "seed": 0,
-        }
-    )
-    wanted = [({}, change.given, {**change.given, path: change.value, **change.more}) for path, change in CASES]
-    questions = {canonical(q): q for some in wanted for q in (changed(base, changes) for changes in some)}
+    settings = {
+        "projector": {"hidden": (8,), "embedding_size": 4},
+        "transform": {"kind": "whitening", "sub_batch_size": 8},
+    }
+    pretraining = images.pretraining("w_mse", settings, epochs=EPOCHS)
+    compared = [({}, change.given, {**change.given, path: change.value, **change.more}) for path, change in CASES]
+    questions = {canonical(q): q for some in compared for q in (changed(base, changes) for changes in some)}
     names = {key: f"q{number}" for number, key in enumerate(questions)}
     values = {names[key]: question.model_dump() for key, question in questions.items()}
     evaluations = {name: Evaluation(**value, pretraining=pretraining.id) for name, value in values.items()}

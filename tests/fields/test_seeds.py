@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from harness.registry import all_methods
-from harness.spec.models import Pretraining
 from methods.composed import Composed
-from tests.fields.whole import BACKBONE, INPUT, Images, cell_of
+from tests.fields.whole import Images, cell_of
 
 DRAWS = ("encoder", "head", "views", "order", "dropout", "generator")
 
@@ -37,25 +36,9 @@ def drawn(tmp_path_factory):
 
     def run(seed):
         steps.clear()
-        pretraining = Pretraining.model_validate(
-            {
-                "method": "plain_mse",
-                "settings": {"projector": {"hidden": (8,), "embedding_size": 4}},
-                "input": INPUT,
-                "source": images.source("train"),
-                "backbone": BACKBONE,
-                "training": {
-                    "views": 2,
-                    "augmentation": {},
-                    "optimiser": {},
-                    "schedule": {},
-                    "epochs": 2,
-                    "batch_size": 48,  # all images
-                    "precision": "float32",
-                },
-                "seed": seed,
-            }
-        )
+        head = {"projector": {"hidden": (8,), "embedding_size": 4}}
+        whole_batches = images.pretraining("plain_mse", head, epochs=2, batch_size=48)  # all images in one
+        pretraining = whole_batches.model_copy(update={"seed": seed})
         entry = replace(all_methods()["plain_mse"], build=Noting)
         torch.manual_seed(torch.seed())  # what the process has drawn before is of no matter
         images.run(tmp_path_factory.mktemp("cells"), cell_of(pretraining), entry)

@@ -65,6 +65,21 @@ class Images:
         shas = {"images": (manifest.images[split],), "labels": (manifest.labels[split],)}
         return Source(**{"name": "stl10", "splits": (split,), **shas, **more})
 
+    def pretraining(self, method: str, settings: Mapping[str, Any], **training: Any) -> Pretraining:
+        """One epoch in batches of 16 on the training images, unless `training` says otherwise."""
+        plain = {"views": 2, "augmentation": {}, "optimiser": {}, "schedule": {}, "epochs": 1, "batch_size": 16}
+        return Pretraining.model_validate(
+            {
+                "method": method,
+                "settings": settings,
+                "input": INPUT,
+                "source": self.source("train"),
+                "backbone": BACKBONE,
+                "training": {**plain, "precision": "float32", **training},
+                "seed": 0,
+            }
+        )
+
     def run(self, root: Path, cell: Cell, entry: MethodEntry | None = None) -> CellResult:
         """What is stored of a cell once it has run in this process; without its description if it has no evaluation.
 
